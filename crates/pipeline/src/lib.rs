@@ -1,0 +1,11 @@
+//! Turns items into a plan, step states into progress, and progress into a notice.
+//!
+//! Pure: no clock, no environment, no I/O, no AWS. Time and settings arrive as values.
+//! Modules in the order in which data meets them.
+
+pub mod path;
+pub mod plan;
+pub mod position;
+pub mod report;
+pub mod seq;
+pub mod time;
