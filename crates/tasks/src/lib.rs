@@ -1,1 +1,4 @@
-//! placeholder
+//! What each Lambda does, over ports. No AWS SDK, no `lambda_runtime`, no clock of its own.
+
+pub mod error;
+pub mod port;
