@@ -1,1 +1,7 @@
-//! placeholder
+//! The program that runs one step where the data is: native load, seed, merge, capture, reconcile; or spark-submit.
+//! No orchestration: what to do comes from the frozen plan, what was done goes to the ledger.
+
+pub mod context;
+pub mod failure;
+pub mod secret;
+pub mod store;
