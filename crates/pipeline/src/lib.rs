@@ -3,9 +3,11 @@
 //! Pure: no clock, no environment, no I/O, no AWS. Time and settings arrive as values.
 //! Modules in the order in which data meets them.
 
+pub mod outcome;
 pub mod path;
 pub mod plan;
 pub mod position;
 pub mod report;
+pub mod run;
 pub mod seq;
 pub mod time;

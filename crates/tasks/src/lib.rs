@@ -2,3 +2,6 @@
 
 pub mod error;
 pub mod port;
+pub mod position;
+pub mod record;
+pub mod step;
