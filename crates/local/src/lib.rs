@@ -1,1 +1,3 @@
-//! placeholder
+//! The ports on this machine: SQLite for the ledger, folders for buckets, child processes for steps. No decisions.
+
+pub mod kill;
