@@ -3,11 +3,16 @@
 //! Pure: no clock, no environment, no I/O, no AWS. Time and settings arrive as values.
 //! Modules in the order in which data meets them.
 
-pub mod outcome;
+pub mod time;
+pub mod seq;
 pub mod path;
 pub mod plan;
-pub mod position;
-pub mod report;
 pub mod run;
-pub mod seq;
-pub mod time;
+pub mod admission;
+pub mod position;
+pub mod change_files;
+pub mod report;
+pub mod progress;
+pub mod outcome;
+pub mod notice;
+pub mod next;
