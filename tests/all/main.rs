@@ -1,1 +1,4 @@
-//! One test binary.
+//! One test binary: what several crates, or the built programs, must do together.
+
+mod programs;
+mod tidy;

@@ -1,0 +1,2 @@
+\set warehouse random(1, :warehouses)
+CALL tpcc_delivery(:warehouse);

@@ -1,0 +1,31 @@
+# What the scripts share: talk, failure, and where things are. Sourced, never run.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+program=$(basename "$0")
+
+# Talk goes to stderr, data to stdout.
+say() { printf '%s: %s\n' "$program" "$*" >&2; }
+
+# fail <what> [<hint>]
+fail() {
+    printf '%s: error: %s\n' "$program" "$1" >&2
+    [ -z "${2:-}" ] || printf 'hint: %s\n' "$2" >&2
+    exit 1
+}
+
+# The folder of the newest PostgreSQL server (14 or later) that Debian's and Ubuntu's packages or PATH offer.
+postgres_bin() {
+    local folder version
+    for folder in $(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -t/ -k5 -rn) $(dirname "$(command -v postgres 2>/dev/null || echo /none)"); do
+        [ -x "$folder/initdb" ] && [ -x "$folder/pgbench" ] || continue
+        version=$("$folder/postgres" --version | sed -E 's/[^0-9]*([0-9]+).*/\1/')
+        [ "$version" -ge 14 ] && { echo "$folder"; return 0; }
+    done
+    return 1
+}
+
+# The folder of cargo's dev builds.
+build_folder() {
+    cargo metadata --manifest-path "$root/Cargo.toml" --format-version 1 --no-deps --offline 2>/dev/null \
+        | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"] + "/debug")'
+}
