@@ -131,6 +131,21 @@ pub struct CaptureState {
     pub last_seq: ChangeSeq,
     /// Tables that can no longer be followed, with the reason (`TRUNCATE`, an unchanged large value that was not sent).
     pub needs_reseed: std::collections::BTreeMap<String, NeedsReseed>,
+    /// Tables that are followed, as `schema.table`, sorted.
+    #[serde(default)]
+    pub tables: Vec<String>,
+    /// What tells this database from another, or from an older state of itself.
+    #[serde(default)]
+    pub identity: CaptureIdentity,
+}
+
+/// The source as capture knew it at its last flush.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureIdentity {
+    /// `system_identifier` of `pg_control_system()`.
+    pub system_identifier: String,
+    /// The count of the newest heartbeat in files: a database that has counted less was set back.
+    pub beat: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
