@@ -1,0 +1,235 @@
+//! What configuration may not do: whoever may write the table decides what runs on the cluster.
+
+use crate::problem::{Problem, nearest};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// `spark_conf` keys that a deployment allows by name beyond the list. What is refused stays refused.
+pub type OptOuts = BTreeSet<String>;
+
+/// Keys that are refused whatever the deployment says, and why. `*` stands for any text.
+const REFUSED: &[(&str, &str)] = &[
+    ("*extraJavaOptions", "it can load code into the JVM"),
+    ("*defaultJavaOptions", "it can load code into the JVM"),
+    ("*extraClassPath", "it loads code"),
+    ("*extraLibraryPath", "it loads code"),
+    ("*userClassPathFirst", "it changes which code is loaded"),
+    ("spark.jars*", "it loads code"),
+    ("spark.files*", "it brings files to the cluster"),
+    ("spark.archives*", "it brings files to the cluster"),
+    ("spark.submit.*", "it brings code to the cluster"),
+    ("spark.pyspark.*", "it chooses the interpreter"),
+    ("spark.r.*", "it chooses the interpreter"),
+    ("spark.yarn.dist.*", "it brings files to the cluster"),
+    ("spark.yarn.jars", "it loads code"),
+    ("spark.yarn.archive", "it loads code"),
+    ("*Env.*", "it sets variables that can load code or leak secrets"),
+    ("spark.executorEnv.*", "it sets variables that can load code or leak secrets"),
+    ("spark.hadoop.*", "it can redirect storage and credentials"),
+    ("spark.plugins*", "it loads code"),
+    ("spark.extraListeners", "it loads code"),
+    ("spark.sql.extensions", "it loads code"),
+    ("spark.sql.catalog.*", "it loads code"),
+    ("spark.sql.queryExecutionListeners", "it loads code"),
+    ("spark.sql.streaming.streamingQueryListeners", "it loads code"),
+    ("spark.kryo.registrator", "it loads code"),
+    ("spark.kryo.classesToRegister", "it loads code"),
+    ("spark.redaction.*", "it can show secrets in logs"),
+    ("spark.sql.redaction.*", "it can show secrets in logs"),
+    ("spark.eventLog.*", "it can send logs elsewhere"),
+    ("spark.metrics.*", "it can send data elsewhere"),
+    ("spark.ui.*", "it can open the cluster"),
+    ("spark.authenticate*", "it can open the cluster"),
+    ("spark.acls.*", "it can open the cluster"),
+    ("spark.ssl.*", "it can open the cluster"),
+    ("spark.master", "the plan chooses it"),
+    ("spark.app.name", "the plan chooses it"),
+    ("spark.sql.session.timeZone", "the lake is in UTC"),
+    ("spark.sql.parquet.outputTimestampType", "the lake holds microseconds"),
+];
+
+/// Keys that may be set.
+const ALLOWED: &[&str] = &[
+    // sizing
+    "spark.driver.cores",
+    "spark.driver.memory",
+    "spark.driver.memoryOverhead",
+    "spark.driver.memoryOverheadFactor",
+    "spark.driver.maxResultSize",
+    "spark.executor.cores",
+    "spark.executor.instances",
+    "spark.executor.memory",
+    "spark.executor.memoryOverhead",
+    "spark.executor.memoryOverheadFactor",
+    "spark.executor.pyspark.memory",
+    "spark.executor.heartbeatInterval",
+    "spark.default.parallelism",
+    "spark.yarn.am.memory",
+    "spark.yarn.am.cores",
+    "spark.yarn.executor.memoryOverhead",
+    "spark.yarn.driver.memoryOverhead",
+    "spark.cleaner.periodicGC.interval",
+    // task CPUs, retries, locality, speculation
+    "spark.task.cpus",
+    "spark.task.maxFailures",
+    "spark.stage.maxConsecutiveAttempts",
+    "spark.locality.wait*",
+    "spark.speculation*",
+    "spark.excludeOnFailure.*",
+    // shuffle, dynamic allocation, memory
+    "spark.shuffle.*",
+    "spark.reducer.*",
+    "spark.dynamicAllocation.*",
+    "spark.memory.*",
+    "spark.storage.memoryMapThreshold",
+    "spark.broadcast.*",
+    // network and heartbeat
+    "spark.network.*",
+    "spark.rpc.*",
+    "spark.port.maxRetries",
+    // serializer and compression
+    "spark.serializer",
+    "spark.serializer.*",
+    "spark.kryoserializer.*",
+    "spark.rdd.compress",
+    "spark.io.compression.*",
+    // SQL tuning
+    "spark.sql.shuffle.partitions",
+    "spark.sql.adaptive.*",
+    "spark.sql.autoBroadcastJoinThreshold",
+    "spark.sql.broadcastTimeout",
+    "spark.sql.files.*",
+    "spark.sql.sources.*",
+    "spark.sql.parquet.*",
+    "spark.sql.legacy.parquet.*",
+    "spark.sql.inMemoryColumnarStorage.*",
+    "spark.sql.join.*",
+    "spark.sql.execution.arrow.*",
+    "spark.sql.execution.topKSortFallbackThreshold",
+    "spark.sql.optimizer.*",
+    "spark.sql.cbo.*",
+    "spark.sql.statistics.*",
+    "spark.sql.caseSensitive",
+    "spark.sql.ansi.enabled",
+    "spark.sql.debug.maxToStringFields",
+    "spark.sql.codegen.*",
+];
+
+/// Whether a pattern with at most one `*` at each end covers a name, without regard to case.
+fn covers(pattern: &str, name: &str) -> bool {
+    let pattern = pattern.to_ascii_lowercase();
+    let name = name.to_ascii_lowercase();
+    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(rest), Some(_)) => name.contains(rest.trim_end_matches('*')),
+        (Some(end), None) => name.ends_with(end),
+        (None, Some(start)) => name.starts_with(start),
+        (None, None) => name == pattern,
+    }
+}
+
+/// Notes each setting that may not be made.
+pub fn check_spark_conf(
+    key: &str,
+    prefix: &str,
+    conf: &BTreeMap<String, String>,
+    opt_outs: &OptOuts,
+    problems: &mut Vec<Problem>,
+) {
+    for name in conf.keys() {
+        let path = format!("{prefix}{name}");
+        if let Some((_, reason)) = REFUSED.iter().find(|(pattern, _)| covers(pattern, name)) {
+            problems.push(
+                Problem::fault(key, path, format!("is refused: {reason}")).hint("remove it"),
+            );
+        } else if !opt_outs.contains(name) && !ALLOWED.iter().any(|pattern| covers(pattern, name)) {
+            let near = nearest(name, ALLOWED.iter().copied().filter(|name| !name.contains('*')));
+            let problem = Problem::fault(key, path, "is not on the list of settings that may be made");
+            problems.push(problem.hint(match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "sizing, shuffle, memory, network, serializer and SQL tuning may be set; a deployment can allow it by name in `spark_conf_opt_outs`".to_owned(),
+            }));
+        }
+    }
+}
+
+/// Options of Spark's JDBC source that may be set.
+const JDBC_OPTIONS: &[&str] = &[
+    "dbtable",
+    "query",
+    "prepareQuery",
+    "partitionColumn",
+    "lowerBound",
+    "upperBound",
+    "numPartitions",
+    "fetchsize",
+    "queryTimeout",
+    "customSchema",
+    "pushDownPredicate",
+    "pushDownAggregate",
+    "pushDownLimit",
+    "pushDownOffset",
+    "pushDownTableSample",
+    "preferTimestampNTZ",
+    "sessionInitStatement",
+];
+
+/// Notes each JDBC option that may not be set or does not go with the others.
+pub fn check_jdbc(key: &str, options: &BTreeMap<String, String>, problems: &mut Vec<Problem>) {
+    let given = |wanted: &str| options.keys().any(|name| name.eq_ignore_ascii_case(wanted));
+    for name in options.keys() {
+        let path = format!("spark_jdbc_config.{name}");
+        let lower = name.to_ascii_lowercase();
+        if ["url", "user", "password", "driver"].contains(&lower.as_str()) {
+            problems.push(
+                Problem::fault(key, path, "is refused: the connection comes from the secret")
+                    .hint("`database::config.secret` names it"),
+            );
+        } else if !JDBC_OPTIONS.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            let problem = Problem::fault(key, path, "is not an option that may be set");
+            problems.push(match nearest(name, JDBC_OPTIONS.iter().copied()) {
+                Some(near) => problem.hint(format!("did you mean `{near}`?")),
+                None => problem.hint(format!("known: {}", crate::value::list(JDBC_OPTIONS))),
+            });
+        }
+    }
+    if given("dbtable") && given("query") {
+        problems.push(
+            Problem::fault(key, "spark_jdbc_config", "has both `dbtable` and `query`")
+                .hint("keep one of them"),
+        );
+    }
+    check_bounds(key, &given, problems);
+    check_numbers(key, options, problems);
+}
+
+/// Spark wants all four of them, or none (`numPartitions` may stand alone).
+fn check_bounds(key: &str, given: &dyn Fn(&str) -> bool, problems: &mut Vec<Problem>) {
+    let wanted = ["partitionColumn", "lowerBound", "upperBound", "numPartitions"];
+    if !wanted[..3].iter().any(|name| given(name)) {
+        return;
+    }
+    let missing: Vec<&str> = wanted.into_iter().filter(|name| !given(name)).collect();
+    if !missing.is_empty() {
+        problems.push(
+            Problem::fault(key, "spark_jdbc_config", format!("lacks {}", crate::value::list(&missing)))
+                .hint("partitioned reading wants all of `partitionColumn`, `lowerBound`, `upperBound`, `numPartitions`"),
+        );
+    }
+    if given("query") {
+        problems.push(
+            Problem::fault(key, "spark_jdbc_config", "has both `query` and `partitionColumn`")
+                .hint("Spark does not partition a `query`: write it as `dbtable` in brackets with an alias"),
+        );
+    }
+}
+
+fn check_numbers(key: &str, options: &BTreeMap<String, String>, problems: &mut Vec<Problem>) {
+    for (name, value) in options {
+        let wants_number = ["numpartitions", "fetchsize", "querytimeout"]
+            .contains(&name.to_ascii_lowercase().as_str());
+        if wants_number && value.parse::<u32>().is_err() {
+            let path = format!("spark_jdbc_config.{name}");
+            let found = crate::problem::Found::Value(format!("\"{value}\""));
+            problems.push(Problem::new(key, path, found, "a whole number"));
+        }
+    }
+}
