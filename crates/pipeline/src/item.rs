@@ -12,7 +12,7 @@ const DEPTH_MAX: usize = 32;
 /// Reads the items of a file. All mistakes of form are told at once, where the text can be read at all.
 pub fn read_items(text: &str) -> Result<Vec<Value>, Vec<Problem>> {
     let twice = RefCell::new(Vec::new());
-    let values = read_values(text, &twice).map_err(|problem| vec![problem])?;
+    let values = read_values(text, &twice).map_err(|problem| vec![*problem])?;
     let mut problems: Vec<Problem> = twice
         .into_inner()
         .into_iter()
@@ -33,7 +33,7 @@ pub fn read_items(text: &str) -> Result<Vec<Value>, Vec<Problem>> {
     }
 }
 
-fn read_values(text: &str, twice: &RefCell<Vec<String>>) -> Result<Vec<Value>, Problem> {
+fn read_values(text: &str, twice: &RefCell<Vec<String>>) -> Result<Vec<Value>, Box<Problem>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let mut values = Vec::new();
@@ -44,7 +44,7 @@ fn read_values(text: &str, twice: &RefCell<Vec<String>>) -> Result<Vec<Value>, P
         };
         let value = strict
             .deserialize(&mut deserializer)
-            .map_err(|error| unreadable(&error))?;
+            .map_err(|error| Box::new(unreadable(&error)))?;
         values.push(value);
     }
     Ok(values)
@@ -269,7 +269,8 @@ mod tests {
 
     #[test]
     fn every_form_of_a_file_gives_the_same_item() {
-        let item = json!({"identifier": "a", "config": "x", "n": 6, "on": true, "deep": {"l": ["s"]}});
+        let item =
+            json!({"identifier": "a", "config": "x", "n": 6, "on": true, "deep": {"l": ["s"]}});
         let typed = json!({"identifier": {"S": "a"}, "config": {"S": "x"}, "n": {"N": "6"}, "on": {"BOOL": true},
             "deep": {"M": {"l": {"L": [{"S": "s"}]}}}});
         for text in [
@@ -281,7 +282,11 @@ mod tests {
             json!([{"PutRequest": {"Item": typed}}]).to_string(),
             format!("\u{feff}{item}\n"),
         ] {
-            assert_eq!(read_items(&text).unwrap(), [item.clone()], "{text}");
+            assert_eq!(
+                read_items(&text).unwrap(),
+                std::slice::from_ref(&item),
+                "{text}"
+            );
         }
         let lines = format!("{item}\n{typed}\n\n");
         assert_eq!(read_items(&lines).unwrap(), [item.clone(), item]);
@@ -292,10 +297,19 @@ mod tests {
         for (text, expected) in [
             (
                 "[{\"a\": 1, \"a\": 2, \"b\": {\"c\": 1, \"c\": 1}}]",
-                vec!["file: `0.a` is written twice in one object", "file: `0.b.c` is written twice in one object"],
+                vec![
+                    "file: `0.a` is written twice in one object",
+                    "file: `0.b.c` is written twice in one object",
+                ],
             ),
-            ("[{\"a\": 1}", vec!["line 1, column 9: `file` ends in the middle of a value"]),
-            ("{\"secret\": hunter2}", vec!["line 1, column 12: `file` is not JSON"]),
+            (
+                "[{\"a\": 1}",
+                vec!["line 1, column 9: `file` ends in the middle of a value"],
+            ),
+            (
+                "{\"secret\": hunter2}",
+                vec!["line 1, column 12: `file` is not JSON"],
+            ),
             (
                 "{\"config\": {\"S\": \"k\"}, \"n\": {\"N\": \"six\"}, \"m\": 3}",
                 vec![

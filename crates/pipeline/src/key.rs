@@ -192,11 +192,7 @@ fn quoted(rest: &str) -> Option<(String, &str)> {
 /// The inverse of `parse_table`.
 pub fn print_table(table: &TableName) -> String {
     if table.schema.contains('.') || table.schema.starts_with('"') {
-        format!(
-            "\"{}\".{}",
-            table.schema.replace('"', "\"\""),
-            table.table
-        )
+        format!("\"{}\".{}", table.schema.replace('"', "\"\""), table.table)
     } else {
         table.to_string()
     }
@@ -262,7 +258,8 @@ impl BadKey {
             Self::Older(_) => "`headwater migrate` rewrites it".to_owned(),
             Self::Table(_) => "the form is `step::system::<schema>.<table>`".to_owned(),
             Self::Reserved(_) => {
-                "choose another name: the four system pipelines and `system` are reserved".to_owned()
+                "choose another name: the four system pipelines and `system` are reserved"
+                    .to_owned()
             }
             Self::Name { .. } => {
                 "letters, digits, `_`, `-`, `.` and blanks inside are fine".to_owned()

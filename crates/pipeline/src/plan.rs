@@ -29,11 +29,36 @@ pub struct Plan {
     pub faulty: Vec<FaultyStep>,
     /// Names of steps that are switched off.
     pub disabled: Vec<String>,
+    /// Tables that this pipeline has nothing to do with: without `hudi_config` a table can only be loaded.
+    pub not_applicable: Vec<NotApplicable>,
     /// Table paths that this run writes and therefore locks, sorted, without repetition.
     pub writes: Vec<String>,
     pub next: Next,
     /// sha256 of the normalised items that this plan was made from.
     pub generation: String,
+    /// sha256 of each artifact that will run, by name; empty on the local target, where the code is the caller's own.
+    pub code: BTreeMap<String, String>,
+}
+
+impl Plan {
+    /// The one JSON form of a plan: members in the order of the type, names of maps sorted.
+    pub fn canonical_bytes(&self) -> Vec<u8> {
+        // Writing to memory a value whose map keys are all text cannot fail.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// sha256 of the canonical form, as 64 hexadecimal digits.
+    pub fn sha256(&self) -> String {
+        crate::normal::sha256(&self.canonical_bytes())
+    }
+}
+
+/// A step that is switched on, but not for this pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NotApplicable {
+    pub name: String,
+    pub reason: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -186,12 +211,15 @@ pub struct PlannedStep {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepWork {
-    /// spark-submit and its complete argument list. The worker replaces `{run_id}`, `{load_run_id}`, `{generation}`, `{change_files}` and `{t0}`.
+    /// spark-submit and its complete argument list. The worker replaces these tokens:
+    /// `{run_id}`: this run. `{load_run_id}`: the run whose load is seeded. `{generation}`: the folder of the published
+    /// generation (`g=<run_id>`). `{t0}`: the load's T0 as 35 digits. `{change_files}`: the URI of a file that the worker
+    /// writes beside the plan, with one Spark SQL query over the change files that it chose, which drops redeliveries.
     SparkSubmit {
         arguments: Vec<String>,
         table: Option<TableWork>,
     },
-    /// A program and its arguments, with `HEADWATER_*` in its environment.
+    /// A program and its arguments, with `HEADWATER_*` in its environment. `{run_id}` is replaced.
     Program {
         arguments: Vec<String>,
     },

@@ -246,8 +246,9 @@ fn bad_name(key: &str, path: &str, name: &str) -> Option<Problem> {
         || name.contains(char::is_whitespace)
         || name.contains(char::is_control);
     bad.then(|| {
-        Problem::fault(key, path, "is not a name for an option")
-            .hint("a name has no blanks, no `=`, no control characters, and does not begin with `-`")
+        Problem::fault(key, path, "is not a name for an option").hint(
+            "a name has no blanks, no `=`, no control characters, and does not begin with `-`",
+        )
     })
 }
 
@@ -263,8 +264,12 @@ fn text_of(key: &str, path: &str, value: &Value, problems: &mut Vec<Problem>) ->
     }
     if text.contains(char::is_control) {
         problems.push(
-            Problem::fault(key, path, "contains a line break, NUL or another control character")
-                .hint("write it on one line"),
+            Problem::fault(
+                key,
+                path,
+                "contains a line break, NUL or another control character",
+            )
+            .hint("write it on one line"),
         );
         return None;
     }

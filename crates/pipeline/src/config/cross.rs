@@ -33,7 +33,11 @@ fn key(name: &PipelineName) -> String {
 fn pipelines(config: &Config, problems: &mut Vec<Problem>) {
     let names: Vec<&str> = config.pipelines.keys().map(PipelineName::as_str).collect();
     let unknown = |name: &PipelineName, path: &str, wanted: &str| {
-        let problem = Problem::fault(&key(name), path, format!("names an unknown pipeline: {wanted}"));
+        let problem = Problem::fault(
+            &key(name),
+            path,
+            format!("names an unknown pipeline: {wanted}"),
+        );
         problem.hint(match nearest(wanted, names.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known here: {}", list(&names)),
@@ -49,8 +53,12 @@ fn pipelines(config: &Config, problems: &mut Vec<Problem>) {
         for other in &pipeline.allowed_concurrent {
             if other == name.as_str() {
                 problems.push(
-                    Problem::fault(&key(name), "allowed_concurrent", format!("names the pipeline itself: {other}"))
-                        .hint("a pipeline never runs beside itself"),
+                    Problem::fault(
+                        &key(name),
+                        "allowed_concurrent",
+                        format!("names the pipeline itself: {other}"),
+                    )
+                    .hint("a pipeline never runs beside itself"),
                 );
             } else if !names.contains(&other.as_str()) {
                 problems.push(unknown(name, "allowed_concurrent", other));
@@ -106,7 +114,10 @@ pub fn next_cycle(start: &PipelineName, circle: &[&PipelineName]) -> Problem {
     Problem::fault(
         &key(start),
         "next_pipeline.pipeline_type",
-        format!("makes the pipelines follow each other for ever: {}", shown_circle(circle)),
+        format!(
+            "makes the pipelines follow each other for ever: {}",
+            shown_circle(circle)
+        ),
     )
     .hint("switch one of them off with `next_pipeline.enabled`")
 }
@@ -122,7 +133,10 @@ fn target_tables(config: &Config, problems: &mut Vec<Problem>) {
             continue;
         };
         let target = target_table(&database.target_table_prefix, table, step);
-        by_target.entry(target.to_lowercase()).or_default().push(name);
+        by_target
+            .entry(target.to_lowercase())
+            .or_default()
+            .push(name);
     }
     for (target, names) in by_target.into_iter().filter(|(_, names)| names.len() > 1) {
         for name in &names {
@@ -135,7 +149,10 @@ fn target_tables(config: &Config, problems: &mut Vec<Problem>) {
                 Problem::fault(
                     &format!("step::system::{name}"),
                     "override_target_table_name",
-                    format!("leads to the lake table `{target}`, which {} has too", list(&others)),
+                    format!(
+                        "leads to the lake table `{target}`, which {} has too",
+                        list(&others)
+                    ),
                 )
                 .hint("give one of them another `override_target_table_name`"),
             );
@@ -164,13 +181,18 @@ fn scripts(config: &Config, problems: &mut Vec<Problem>) {
             let key = format!("step::{pipeline}::{name}");
             if !known {
                 problems.push(
-                    Problem::fault(&key, "config", format!("belongs to a pipeline that has no item: {pipeline}"))
-                        .hint(format!("write `pipeline::custom::{pipeline}`")),
+                    Problem::fault(
+                        &key,
+                        "config",
+                        format!("belongs to a pipeline that has no item: {pipeline}"),
+                    )
+                    .hint(format!("write `pipeline::custom::{pipeline}`")),
                 );
             }
             for wanted in step.iter().flat_map(|step| &step.after) {
                 if !steps.contains_key(wanted) {
-                    let problem = Problem::fault(&key, "after", format!("names an unknown step: {wanted}"));
+                    let problem =
+                        Problem::fault(&key, "after", format!("names an unknown step: {wanted}"));
                     problems.push(match nearest(wanted, steps.keys().map(String::as_str)) {
                         Some(near) => problem.hint(format!("did you mean `{near}`?")),
                         None => problem.hint("name steps of the same pipeline"),
@@ -190,7 +212,10 @@ fn after_cycles(config: &Config, pipeline: &Name, problems: &mut Vec<Problem>) {
         .iter()
         .map(|(name, step)| {
             let after = step.iter().flat_map(|step| &step.after);
-            (name, after.filter(|wanted| steps.contains_key(*wanted)).collect())
+            (
+                name,
+                after.filter(|wanted| steps.contains_key(*wanted)).collect(),
+            )
         })
         .collect();
     // What waits for nothing that is left can run; what never can is in a circle or behind one.
@@ -265,7 +290,9 @@ fn warnings(config: &Config) -> Vec<Problem> {
             .as_ref()
             .and_then(|step| step.hudi.as_ref())
             .map(|hudi| hudi.operation);
-        if let (true, Some(WriteOperation::Insert | WriteOperation::BulkInsert)) = (follows, operation) {
+        if let (true, Some(WriteOperation::Insert | WriteOperation::BulkInsert)) =
+            (follows, operation)
+        {
             warnings.push(
                 Problem::fault(
                     &format!("step::system::{name}"),
@@ -292,8 +319,14 @@ fn warnings(config: &Config) -> Vec<Problem> {
 impl Config {
     /// An incremental or continuous pipeline exists, and capture is not `none`.
     pub fn changes_follow(&self) -> bool {
-        let capture = self.database.as_ref().and_then(|database| database.capture.kind);
+        let capture = self
+            .database
+            .as_ref()
+            .and_then(|database| database.capture.kind);
         capture != Some(crate::plan::CaptureKind::None)
-            && self.pipelines.keys().any(|name| name.kind().change_driven())
+            && self
+                .pipelines
+                .keys()
+                .any(|name| name.kind().change_driven())
     }
 }

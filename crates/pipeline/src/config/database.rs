@@ -44,8 +44,16 @@ const SLOT_CHARACTERS_MAX: usize = 63;
 pub fn parse(key: &str, map: &Map<String, Value>, problems: &mut Vec<Problem>) -> Option<Database> {
     let fields = Fields::open(key, "", map, KNOWN, problems);
     fields.require("secret", "the name of a secret", problems);
-    fields.require("target_db_name", "the Glue database of the lake tables", problems);
-    fields.require("target_table_prefix", "the prefix of the lake tables", problems);
+    fields.require(
+        "target_db_name",
+        "the Glue database of the lake tables",
+        problems,
+    );
+    fields.require(
+        "target_table_prefix",
+        "the prefix of the lake tables",
+        problems,
+    );
     let secret = secret_name(&fields, problems);
     let target_db_name = fields.name("target_db_name", problems);
     let target_table_prefix = fields.name("target_table_prefix", problems);
@@ -71,8 +79,9 @@ fn secret_name(fields: &Fields, problems: &mut Vec<Problem>) -> Option<String> {
     let odd = |c: char| !(c.is_ascii_alphanumeric() || "/_+=.@-:".contains(c));
     if name.contains(odd) {
         problems.push(
-            Problem::fault(fields.key, "secret", "is not the name of a secret")
-                .hint("write the name under which the value is stored: letters, digits and `/_+=.@-`"),
+            Problem::fault(fields.key, "secret", "is not the name of a secret").hint(
+                "write the name under which the value is stored: letters, digits and `/_+=.@-`",
+            ),
         );
         return None;
     }
@@ -100,7 +109,12 @@ fn slot(fields: &Fields, problems: &mut Vec<Problem>) -> Option<String> {
     let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if slot.len() > SLOT_CHARACTERS_MAX || !slot.chars().all(fine) {
         problems.push(
-            fields.wrong("slot", &Value::String(slot), "the name of a replication slot")
+            fields
+                .wrong(
+                    "slot",
+                    &Value::String(slot),
+                    "the name of a replication slot",
+                )
                 .hint("lower-case letters, digits and `_`, at most 63 characters"),
         );
         return None;

@@ -16,6 +16,7 @@ use pipeline::Pipeline;
 use safety::OptOuts;
 use script::ScriptStep;
 use serde_json::{Map, Value};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use table::TableStep;
 
@@ -47,11 +48,11 @@ pub struct Checked {
 /// Checks all items of all identifiers.
 pub fn check(items: &[Value], opt_outs: &OptOuts) -> Checked {
     let mut checked = Checked::default();
-    let mut groups: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+    let mut groups: BTreeMap<String, Vec<(usize, &Value)>> = BTreeMap::new();
     for (index, item) in items.iter().enumerate() {
         match identifier_of(item, index) {
-            Ok(identifier) => groups.entry(identifier).or_default().push(item),
-            Err(problem) => checked.problems.push(problem),
+            Ok(identifier) => groups.entry(identifier).or_default().push((index, item)),
+            Err(problem) => checked.problems.push(*problem),
         }
     }
     for (identifier, items) in groups {
@@ -66,42 +67,41 @@ pub fn check(items: &[Value], opt_outs: &OptOuts) -> Checked {
 }
 
 /// The identifier of an item, or what is wrong with it.
-pub fn identifier_of(item: &Value, index: usize) -> Result<String, Problem> {
+pub fn identifier_of(item: &Value, index: usize) -> Result<String, Box<Problem>> {
     let place = place_of(item, index);
-    if !item.is_object() {
-        return Err(Problem::new(
-            &place,
-            "",
-            Found::Value(shown("", item)),
-            "an object",
-        ));
-    }
     let hint = "the identifier groups one database, its pipelines and its steps";
-    match item.get("identifier") {
+    if !item.is_object() {
+        let found = Found::Value(shown("", item));
+        return Err(Problem::new(&place, "", found, "an object").into());
+    }
+    let problem = match item.get("identifier") {
         None | Some(Value::Null) => {
-            Err(Problem::new(&place, "identifier", Found::Missing, "a text").hint(hint))
+            Problem::new(&place, "identifier", Found::Missing, "a text").hint(hint)
         }
         Some(Value::String(text)) => match text.parse::<Name>() {
-            Ok(_) => Ok(text.clone()),
+            Ok(_) => return Ok(text.clone()),
             Err(error) => {
-                Err(Problem::fault(&place, "identifier", error.to_string()).hint(error.hint()))
+                Problem::fault(&place, "identifier", error.to_string()).hint(error.hint())
             }
         },
         Some(value) => {
             let found = Found::Value(shown("identifier", value));
-            Err(Problem::new(&place, "identifier", found, "a text").hint(hint))
+            Problem::new(&place, "identifier", found, "a text").hint(hint)
         }
-    }
+    };
+    Err(problem.into())
 }
 
-/// Parses the items of one identifier, and checks them against each other.
-pub fn parse(identifier: &str, items: &[&Value], opt_outs: &OptOuts) -> Config {
+/// Parses the items of one identifier, each with its place in the file, and checks them against each other.
+pub fn parse(identifier: &str, items: &[(usize, &Value)], opt_outs: &OptOuts) -> Config {
     let mut config = Config {
         identifier: identifier.to_owned(),
         ..Config::default()
     };
+    let mut items = items.to_vec();
+    items.sort_by(|(_, left), (_, right)| in_order(left, right));
     let mut seen = BTreeSet::new();
-    for (index, item) in items.iter().enumerate() {
+    for (index, item) in items {
         let mut problems = Vec::new();
         let key = match item.as_object().map(|map| (map, key_of(item, index))) {
             Some((map, Ok(key))) => {
@@ -117,7 +117,7 @@ pub fn parse(identifier: &str, items: &[&Value], opt_outs: &OptOuts) -> Config {
             }
             Some((_, Err(problem))) => {
                 let place = problem.key.clone();
-                problems.push(problem);
+                problems.push(*problem);
                 place
             }
             None => continue,
@@ -128,26 +128,35 @@ pub fn parse(identifier: &str, items: &[&Value], opt_outs: &OptOuts) -> Config {
     config
 }
 
+/// By key; of two items with one key, which is a mistake, always the same one comes first.
+fn in_order(left: &Value, right: &Value) -> Ordering {
+    fn key(item: &Value) -> Option<&str> {
+        item.get("config").and_then(Value::as_str)
+    }
+    let by_key = key(left).cmp(&key(right));
+    by_key.then_with(|| left.to_string().cmp(&right.to_string()))
+}
+
 /// The key of an item, or what is wrong with it.
-fn key_of(item: &Value, index: usize) -> Result<ConfigKey, Problem> {
+fn key_of(item: &Value, index: usize) -> Result<ConfigKey, Box<Problem>> {
     let place = place_of(item, index);
-    match item.get("config") {
-        Some(Value::String(text)) => text.parse::<ConfigKey>().map_err(|error| {
-            Problem::fault(&place, "config", error.to_string()).hint(error.hint())
-        }),
-        None | Some(Value::Null) => Err(Problem::new(
+    let problem = match item.get("config") {
+        Some(Value::String(text)) => match text.parse::<ConfigKey>() {
+            Ok(key) => return Ok(key),
+            Err(error) => Problem::fault(&place, "config", error.to_string()).hint(error.hint()),
+        },
+        None | Some(Value::Null) => Problem::new(
             &place,
             "config",
             Found::Missing,
             "a key such as `database::config`",
-        )),
-        Some(value) => Err(Problem::new(
-            &place,
-            "config",
-            Found::Value(shown("config", value)),
-            "a text",
-        )),
-    }
+        ),
+        Some(value) => {
+            let found = Found::Value(shown("config", value));
+            Problem::new(&place, "config", found, "a text")
+        }
+    };
+    Err(problem.into())
 }
 
 impl Config {

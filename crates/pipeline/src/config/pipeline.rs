@@ -144,7 +144,11 @@ fn instance_type(fields: &Fields, problems: &mut Vec<Problem>) -> Option<String>
     let name = fields.name("instance_type", problems)?;
     if !is_instance_type(&name) {
         let found = Value::String(name);
-        problems.push(fields.wrong("instance_type", &found, "an EC2 instance type such as `m7g.xlarge`"));
+        problems.push(fields.wrong(
+            "instance_type",
+            &found,
+            "an EC2 instance type such as `m7g.xlarge`",
+        ));
         return None;
     }
     Some(name)
@@ -152,9 +156,13 @@ fn instance_type(fields: &Fields, problems: &mut Vec<Problem>) -> Option<String>
 
 fn is_instance_type(name: &str) -> bool {
     let fine = |part: &str| {
-        !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        !part.is_empty()
+            && part
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
     };
-    name.split_once('.').is_some_and(|(family, size)| fine(family) && fine(size))
+    name.split_once('.')
+        .is_some_and(|(family, size)| fine(family) && fine(size))
 }
 
 fn worker(emr: &Fields, problems: &mut Vec<Problem>) -> Worker {
@@ -165,18 +173,28 @@ fn worker(emr: &Fields, problems: &mut Vec<Problem>) -> Worker {
     for name in &instance_types {
         if !is_instance_type(name) {
             let found = Value::String(name.clone());
-            problems.push(worker.wrong("instance_types", &found, "EC2 instance types such as `m7g.xlarge`"));
+            problems.push(worker.wrong(
+                "instance_types",
+                &found,
+                "EC2 instance types such as `m7g.xlarge`",
+            ));
         }
     }
     if instance_types.len() > INSTANCE_TYPES_MAX {
         let predicate = format!("names more than {INSTANCE_TYPES_MAX} types");
-        problems.push(Problem::fault(emr.key, worker.path("instance_types"), predicate));
+        problems.push(Problem::fault(
+            emr.key,
+            worker.path("instance_types"),
+            predicate,
+        ));
     }
     Worker {
         instance_type: instance_type(&worker, problems),
         count: worker.integer("count", 1..=WORKERS_MAX, problems),
         instance_types,
-        spot_percent: worker.integer("spot_percent", 0..=100, problems).unwrap_or(0),
+        spot_percent: worker
+            .integer("spot_percent", 0..=100, problems)
+            .unwrap_or(0),
     }
 }
 
@@ -188,7 +206,11 @@ fn managed_scaling(emr: &Fields, problems: &mut Vec<Problem>) -> Option<ManagedS
     let maximum = scaling.integer("maximum", 1..=WORKERS_MAX, problems)?;
     if minimum > maximum {
         let found = Value::from(minimum);
-        problems.push(scaling.wrong("minimum", &found, format!("at most `maximum`, which is {maximum}")));
+        problems.push(scaling.wrong(
+            "minimum",
+            &found,
+            format!("at most `maximum`, which is {maximum}"),
+        ));
         return None;
     }
     Some(ManagedScaling { minimum, maximum })
@@ -200,7 +222,9 @@ fn allowed_concurrent(fields: &Fields, problems: &mut Vec<Problem>) -> Vec<Strin
         None | Some(Value::Bool(false)) => Vec::new(),
         Some(Value::String(text)) if text == "false" => Vec::new(),
         Some(Value::Array(_)) => {
-            let mut names = fields.texts("allowed_concurrent", problems).unwrap_or_default();
+            let mut names = fields
+                .texts("allowed_concurrent", problems)
+                .unwrap_or_default();
             names.sort();
             names.dedup();
             names
@@ -208,7 +232,11 @@ fn allowed_concurrent(fields: &Fields, problems: &mut Vec<Problem>) -> Vec<Strin
         Some(value) => {
             problems.push(
                 fields
-                    .wrong("allowed_concurrent", value, "a list of pipeline names, or `false`")
+                    .wrong(
+                        "allowed_concurrent",
+                        value,
+                        "a list of pipeline names, or `false`",
+                    )
                     .hint("name each pipeline that may run beside this one"),
             );
             Vec::new()
@@ -217,14 +245,21 @@ fn allowed_concurrent(fields: &Fields, problems: &mut Vec<Problem>) -> Vec<Strin
 }
 
 fn next(fields: &Fields, problems: &mut Vec<Problem>) -> Option<NextPipeline> {
-    let next = fields.object("next_pipeline", &["pipeline_type", "enabled", "on"], problems)?;
+    let next = fields.object(
+        "next_pipeline",
+        &["pipeline_type", "enabled", "on"],
+        problems,
+    )?;
     next.require("enabled", "`true` or `false`", problems);
     next.require("pipeline_type", "the name of a pipeline", problems);
     let enabled = next.boolean("enabled", problems);
     let pipeline = next.text("pipeline_type", problems);
     let on = next.choice(
         "on",
-        &[("succeeded", NextOn::Succeeded), ("partial", NextOn::Partial)],
+        &[
+            ("succeeded", NextOn::Succeeded),
+            ("partial", NextOn::Partial),
+        ],
         problems,
     );
     let pipeline = match pipeline?.parse::<PipelineName>() {
@@ -232,7 +267,8 @@ fn next(fields: &Fields, problems: &mut Vec<Problem>) -> Option<NextPipeline> {
         Err(error) => {
             let path = next.path("pipeline_type");
             problems.push(
-                Problem::new(fields.key, path, Found::Fault(error.to_string()), "").hint(error.hint()),
+                Problem::new(fields.key, path, Found::Fault(error.to_string()), "")
+                    .hint(error.hint()),
             );
             return None;
         }

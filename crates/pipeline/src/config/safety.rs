@@ -22,15 +22,24 @@ const REFUSED: &[(&str, &str)] = &[
     ("spark.yarn.dist.*", "it brings files to the cluster"),
     ("spark.yarn.jars", "it loads code"),
     ("spark.yarn.archive", "it loads code"),
-    ("*Env.*", "it sets variables that can load code or leak secrets"),
-    ("spark.executorEnv.*", "it sets variables that can load code or leak secrets"),
+    (
+        "*Env.*",
+        "it sets variables that can load code or leak secrets",
+    ),
+    (
+        "spark.executorEnv.*",
+        "it sets variables that can load code or leak secrets",
+    ),
     ("spark.hadoop.*", "it can redirect storage and credentials"),
     ("spark.plugins*", "it loads code"),
     ("spark.extraListeners", "it loads code"),
     ("spark.sql.extensions", "it loads code"),
     ("spark.sql.catalog.*", "it loads code"),
     ("spark.sql.queryExecutionListeners", "it loads code"),
-    ("spark.sql.streaming.streamingQueryListeners", "it loads code"),
+    (
+        "spark.sql.streaming.streamingQueryListeners",
+        "it loads code",
+    ),
     ("spark.kryo.registrator", "it loads code"),
     ("spark.kryo.classesToRegister", "it loads code"),
     ("spark.redaction.*", "it can show secrets in logs"),
@@ -44,7 +53,10 @@ const REFUSED: &[(&str, &str)] = &[
     ("spark.master", "the plan chooses it"),
     ("spark.app.name", "the plan chooses it"),
     ("spark.sql.session.timeZone", "the lake is in UTC"),
-    ("spark.sql.parquet.outputTimestampType", "the lake holds microseconds"),
+    (
+        "spark.sql.parquet.outputTimestampType",
+        "the lake holds microseconds",
+    ),
 ];
 
 /// Keys that may be set.
@@ -137,12 +149,15 @@ pub fn check_spark_conf(
     for name in conf.keys() {
         let path = format!("{prefix}{name}");
         if let Some((_, reason)) = REFUSED.iter().find(|(pattern, _)| covers(pattern, name)) {
-            problems.push(
-                Problem::fault(key, path, format!("is refused: {reason}")).hint("remove it"),
-            );
+            problems
+                .push(Problem::fault(key, path, format!("is refused: {reason}")).hint("remove it"));
         } else if !opt_outs.contains(name) && !ALLOWED.iter().any(|pattern| covers(pattern, name)) {
-            let near = nearest(name, ALLOWED.iter().copied().filter(|name| !name.contains('*')));
-            let problem = Problem::fault(key, path, "is not on the list of settings that may be made");
+            let near = nearest(
+                name,
+                ALLOWED.iter().copied().filter(|name| !name.contains('*')),
+            );
+            let problem =
+                Problem::fault(key, path, "is not on the list of settings that may be made");
             problems.push(problem.hint(match near {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "sizing, shuffle, memory, network, serializer and SQL tuning may be set; a deployment can allow it by name in `spark_conf_opt_outs`".to_owned(),
@@ -180,10 +195,17 @@ pub fn check_jdbc(key: &str, options: &BTreeMap<String, String>, problems: &mut 
         let lower = name.to_ascii_lowercase();
         if ["url", "user", "password", "driver"].contains(&lower.as_str()) {
             problems.push(
-                Problem::fault(key, path, "is refused: the connection comes from the secret")
-                    .hint("`database::config.secret` names it"),
+                Problem::fault(
+                    key,
+                    path,
+                    "is refused: the connection comes from the secret",
+                )
+                .hint("`database::config.secret` names it"),
             );
-        } else if !JDBC_OPTIONS.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+        } else if !JDBC_OPTIONS
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(name))
+        {
             let problem = Problem::fault(key, path, "is not an option that may be set");
             problems.push(match nearest(name, JDBC_OPTIONS.iter().copied()) {
                 Some(near) => problem.hint(format!("did you mean `{near}`?")),
@@ -203,7 +225,12 @@ pub fn check_jdbc(key: &str, options: &BTreeMap<String, String>, problems: &mut 
 
 /// Spark wants all four of them, or none (`numPartitions` may stand alone).
 fn check_bounds(key: &str, given: &dyn Fn(&str) -> bool, problems: &mut Vec<Problem>) {
-    let wanted = ["partitionColumn", "lowerBound", "upperBound", "numPartitions"];
+    let wanted = [
+        "partitionColumn",
+        "lowerBound",
+        "upperBound",
+        "numPartitions",
+    ];
     if !wanted[..3].iter().any(|name| given(name)) {
         return;
     }

@@ -60,13 +60,22 @@ pub fn parse(
 }
 
 fn entrypoint(fields: &Fields, problems: &mut Vec<Problem>) -> Option<Vec<String>> {
-    fields.require("entrypoint", "a list: the script, then its arguments", problems);
+    fields.require(
+        "entrypoint",
+        "a list: the script, then its arguments",
+        problems,
+    );
     let parts = fields.texts("entrypoint", problems)?;
     let path = fields.path("entrypoint");
     let Some(script) = parts.first() else {
         problems.push(
-            Problem::new(fields.key, path, Found::Empty, "a list: the script, then its arguments")
-                .hint("for example `[\"revenue.py\", \"--days\", \"7\"]`"),
+            Problem::new(
+                fields.key,
+                path,
+                Found::Empty,
+                "a list: the script, then its arguments",
+            )
+            .hint("for example `[\"revenue.py\", \"--days\", \"7\"]`"),
         );
         return None;
     };
@@ -79,8 +88,12 @@ fn entrypoint(fields: &Fields, problems: &mut Vec<Problem>) -> Option<Vec<String
     }
     if script.split('/').any(|part| part == "..") {
         problems.push(
-            Problem::fault(fields.key, format!("{path}.0"), "leads out of its folder by `..`")
-                .hint("name a script below the folder of the deployment's `jobs`, or a whole URI"),
+            Problem::fault(
+                fields.key,
+                format!("{path}.0"),
+                "leads out of its folder by `..`",
+            )
+            .hint("name a script below the folder of the deployment's `jobs`, or a whole URI"),
         );
         return None;
     }

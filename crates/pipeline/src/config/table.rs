@@ -150,7 +150,10 @@ fn primary_key(fields: &Fields, problems: &mut Vec<Problem>) -> Option<Vec<Strin
     let columns: Vec<String> = text.split(',').map(|part| part.trim().to_owned()).collect();
     let fault = if columns.iter().any(String::is_empty) {
         "has an empty column name"
-    } else if columns.iter().any(|column| LAKE_COLUMNS.contains(&column.as_str())) {
+    } else if columns
+        .iter()
+        .any(|column| LAKE_COLUMNS.contains(&column.as_str()))
+    {
         "names a column that the lake adds"
     } else if columns.iter().any(|column| column.starts_with('-')) {
         "has a column that begins with `-`"
@@ -184,7 +187,10 @@ fn partitioning(fields: &Fields, problems: &mut Vec<Problem>) -> Option<Partitio
         (true, false) => {
             problems.push(
                 fields
-                    .missing("partition_path", "a column, because `is_partitioned` is true")
+                    .missing(
+                        "partition_path",
+                        "a column, because `is_partitioned` is true",
+                    )
                     .hint("name the column, or set `is_partitioned` to false"),
             );
             None
@@ -210,7 +216,9 @@ fn partition_columns(
     problems: &mut Vec<Problem>,
 ) -> Option<Partitioning> {
     let columns: Vec<String> = text.split(',').map(|part| part.trim().to_owned()).collect();
-    let bad = |column: &String| column.is_empty() || LAKE_COLUMNS.contains(&column.as_str()) || column.contains(':');
+    let bad = |column: &String| {
+        column.is_empty() || LAKE_COLUMNS.contains(&column.as_str()) || column.contains(':')
+    };
     if columns.iter().any(bad) {
         let found = Value::String(text.to_owned());
         problems.push(fields.wrong("partition_path", &found, "a column of the source table"));
@@ -239,14 +247,20 @@ fn transformer(fields: &Fields, problems: &mut Vec<Problem>) -> Option<Transform
     if is_sql && !fields.has("transformer_sql") {
         problems.push(
             fields
-                .missing("transformer_sql", "a query, because the transformer runs SQL")
+                .missing(
+                    "transformer_sql",
+                    "a query, because the transformer runs SQL",
+                )
                 .hint("for example `SELECT * FROM <SRC>`"),
         );
     }
     if !fields.has("transformer_class") && fields.has("transformer_sql") {
         problems.push(
             fields
-                .missing("transformer_class", "a class, because `transformer_sql` is given")
+                .missing(
+                    "transformer_class",
+                    "a class, because `transformer_sql` is given",
+                )
                 .hint("for example `org.apache.hudi.utilities.transform.SqlQueryBasedTransformer`"),
         );
     }

@@ -1,0 +1,275 @@
+//! The normal form of items: sorted, each number and boolean spelt in one way. Equal configuration has equal bytes.
+
+use crate::problem::shown;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// `config` of the item that `import` writes last: the digest of all others.
+pub const GENERATION_KEY: &str = "generation::config";
+
+/// Attributes that are integers, with dots.
+const INTEGERS: [&str; 10] = [
+    "capture_silent_minutes",
+    "clock_skew_minutes",
+    "timeout_minutes",
+    "emr_config.step_parallelism",
+    "emr_config.idle_timeout_minutes",
+    "emr_config.worker.count",
+    "emr_config.worker.spot_percent",
+    "emr_config.managed_scaling.minimum",
+    "emr_config.managed_scaling.maximum",
+    "schema_version",
+];
+/// Attributes that are booleans, with dots.
+const BOOLEANS: [&str; 5] = [
+    "enabled",
+    "allowed_concurrent",
+    "next_pipeline.enabled",
+    "emr_config.maximize_resource_allocation",
+    "hudi_config.is_partitioned",
+];
+
+/// Items in order of identifier and key, names sorted, numbers and booleans typed.
+pub fn normalise(items: &[Value]) -> Vec<Value> {
+    let mut items: Vec<Value> = items.iter().map(normal_item).collect();
+    items.sort_by_cached_key(|item| {
+        (
+            text(item, "identifier"),
+            text(item, "config"),
+            item.to_string(),
+        )
+    });
+    items
+}
+
+fn text(item: &Value, name: &str) -> String {
+    item.get(name)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn normal_item(item: &Value) -> Value {
+    match item {
+        Value::Object(map) => Value::Object(normal_map(map, "")),
+        other => other.clone(),
+    }
+}
+
+fn normal_map(map: &Map<String, Value>, prefix: &str) -> Map<String, Value> {
+    let mut entries: Vec<(&String, &Value)> = map.iter().collect();
+    entries.sort_by_key(|(name, _)| *name);
+    entries
+        .into_iter()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(name, value)| {
+            let path = format!("{prefix}{name}");
+            (name.clone(), normal_value(value, &path))
+        })
+        .collect()
+}
+
+fn normal_value(value: &Value, path: &str) -> Value {
+    match value {
+        Value::Object(map) => Value::Object(normal_map(map, &format!("{path}."))),
+        Value::Array(values) => values
+            .iter()
+            .map(|value| normal_value(value, path))
+            .collect(),
+        Value::String(text) if BOOLEANS.contains(&path) => match text.as_str() {
+            "true" => Value::Bool(true),
+            "false" => Value::Bool(false),
+            _ => value.clone(),
+        },
+        Value::String(text) if INTEGERS.contains(&path) => {
+            integer(text).unwrap_or_else(|| value.clone())
+        }
+        other => other.clone(),
+    }
+}
+
+fn integer(text: &str) -> Option<Value> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| text.parse::<u32>().ok().map(Value::from))?
+}
+
+/// The file form of items: normalised, indented, with a line break at the end.
+pub fn print(items: &[Value]) -> String {
+    let mut text = serde_json::to_string_pretty(&normalise(items)).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// The digest of one identifier's items, the generation item itself left out.
+pub fn generation(items: &[Value]) -> String {
+    let others: Vec<Value> = items
+        .iter()
+        .filter(|item| text(item, "config") != GENERATION_KEY)
+        .cloned()
+        .collect();
+    let bytes = serde_json::to_vec(&normalise(&others)).unwrap_or_default();
+    sha256(&bytes)
+}
+
+/// The digest that the generation item states, if there is one.
+pub fn declared_generation(items: &[Value]) -> Option<String> {
+    let item = items
+        .iter()
+        .find(|item| text(item, "config") == GENERATION_KEY)?;
+    Some(text(item, "generation"))
+}
+
+/// The item that states the digest of the others.
+pub fn generation_item(identifier: &str, items: &[Value]) -> Value {
+    serde_json::json!({
+        "identifier": identifier,
+        "config": GENERATION_KEY,
+        "generation": generation(items),
+    })
+}
+
+/// 64 hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// One difference between two sets of items.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case", tag = "change")]
+pub enum Difference {
+    Added {
+        identifier: String,
+        key: String,
+    },
+    Removed {
+        identifier: String,
+        key: String,
+    },
+    /// An attribute differs; `None` where it is absent.
+    Changed {
+        identifier: String,
+        key: String,
+        path: String,
+        before: Option<String>,
+        after: Option<String>,
+    },
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let absent = "absent".to_owned();
+        match self {
+            Self::Added { identifier, key } => write!(f, "+ {identifier} {key}"),
+            Self::Removed { identifier, key } => write!(f, "- {identifier} {key}"),
+            Self::Changed {
+                identifier,
+                key,
+                path,
+                before,
+                after,
+            } => {
+                let before = before.as_ref().unwrap_or(&absent);
+                let after = after.as_ref().unwrap_or(&absent);
+                write!(f, "~ {identifier} {key}: `{path}`: {before} -> {after}")
+            }
+        }
+    }
+}
+
+/// What changes when `before` becomes `after`, in order of identifier, key and path. Generation items do not count.
+pub fn diff(before: &[Value], after: &[Value]) -> Vec<Difference> {
+    let (before, after) = (by_key(before), by_key(after));
+    let mut keys: Vec<&(String, String)> = before.keys().chain(after.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    let mut differences = Vec::new();
+    for key in keys {
+        let (identifier, config) = (key.0.clone(), key.1.clone());
+        match (before.get(key), after.get(key)) {
+            (None, Some(_)) => differences.push(Difference::Added {
+                identifier,
+                key: config,
+            }),
+            (Some(_), None) => differences.push(Difference::Removed {
+                identifier,
+                key: config,
+            }),
+            (Some(old), Some(new)) => changed(&identifier, &config, old, new, &mut differences),
+            (None, None) => {}
+        }
+    }
+    differences
+}
+
+fn by_key(items: &[Value]) -> BTreeMap<(String, String), BTreeMap<String, Value>> {
+    normalise(items)
+        .iter()
+        .filter(|item| text(item, "config") != GENERATION_KEY)
+        .map(|item| {
+            let mut leaves = BTreeMap::new();
+            flatten(item, "", &mut leaves);
+            ((text(item, "identifier"), text(item, "config")), leaves)
+        })
+        .collect()
+}
+
+/// All values that are no objects, by their dotted path.
+fn flatten(value: &Value, path: &str, leaves: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            for (name, value) in map {
+                let below = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
+                flatten(value, &below, leaves);
+            }
+        }
+        other => {
+            leaves.insert(path.to_owned(), other.clone());
+        }
+    }
+}
+
+fn changed(
+    identifier: &str,
+    key: &str,
+    old: &BTreeMap<String, Value>,
+    new: &BTreeMap<String, Value>,
+    differences: &mut Vec<Difference>,
+) {
+    let mut paths: Vec<&String> = old.keys().chain(new.keys()).collect();
+    paths.sort();
+    paths.dedup();
+    for path in paths
+        .into_iter()
+        .filter(|path| old.get(*path) != new.get(*path))
+    {
+        let shown_in = |leaves: &BTreeMap<String, Value>| {
+            leaves.get(path).map(|value| shown_name(path, value))
+        };
+        differences.push(Difference::Changed {
+            identifier: identifier.to_owned(),
+            key: key.to_owned(),
+            path: path.clone(),
+            before: shown_in(old),
+            after: shown_in(new),
+        });
+    }
+}
+
+/// The secret's attribute is a name when the item is right, so it may be shown.
+fn shown_name(path: &str, value: &Value) -> String {
+    match path {
+        "secret" => value.to_string(),
+        path => shown(path, value),
+    }
+}

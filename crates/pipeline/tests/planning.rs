@@ -1,0 +1,57 @@
+//! Plans of the example: golden files, and the same bytes whatever the order of items.
+
+use pipeline::deployment::Deployment;
+use pipeline::item::read_items;
+use pipeline::plan::{Engine, Plan};
+use pipeline::planning::{PlanRequest, plan};
+use serde_json::Value;
+
+const CONFIG: &str = include_str!("../../../examples/tpcc/config.json");
+const DEPLOYMENT: &str = include_str!("../../../examples/tpcc/deployment.json");
+const PIPELINES: [&str; 5] = [
+    "jdbc_load",
+    "seed_hudi",
+    "incremental_hudi",
+    "continuous_hudi",
+    "revenue",
+];
+
+fn items() -> Vec<Value> {
+    read_items(CONFIG).unwrap()
+}
+
+fn deployments() -> [(&'static str, Deployment); 2] {
+    let aws = Deployment::parse(&serde_json::from_str(DEPLOYMENT).unwrap()).unwrap();
+    [
+        ("aws", aws),
+        ("local", Deployment::local("/home/ops/.headwater")),
+    ]
+}
+
+fn request(pipeline: &str, engine: Engine) -> PlanRequest {
+    PlanRequest {
+        identifier: "tpcc".to_owned(),
+        pipeline: pipeline.to_owned(),
+        engine: Some(engine),
+    }
+}
+
+#[test]
+fn the_example_plans_as_its_golden_files_say() {
+    for (target, deployment) in deployments() {
+        for pipeline in PIPELINES {
+            for (name, engine) in [("spark", Engine::Spark), ("native", Engine::Native)] {
+                let plan = plan(&items(), &deployment, &request(pipeline, engine)).unwrap();
+                let mut settings = insta::Settings::clone_current();
+                settings.set_snapshot_path("golden");
+                settings.set_prepend_module_to_snapshot(false);
+                settings.set_omit_expression(true);
+                let again: Plan = serde_json::from_slice(&plan.canonical_bytes()).unwrap();
+                assert_eq!(again, plan);
+                settings.bind(|| {
+                    insta::assert_json_snapshot!(format!("{pipeline}_{name}_{target}"), plan);
+                });
+            }
+        }
+    }
+}
