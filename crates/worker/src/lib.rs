@@ -5,3 +5,4 @@ pub mod context;
 pub mod failure;
 pub mod secret;
 pub mod store;
+pub mod types;
