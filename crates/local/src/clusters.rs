@@ -203,36 +203,35 @@ impl Local {
 
     /// A cluster that is not terminal and whose lock is free has lost its supervisor: its processes are ended and its row says so.
     fn bury_if_dead(&self, id: &str) -> Result<(), PortError> {
-        if !self.may_be_dead(id)? {
+        let path = self.home().cluster_lock(id);
+        let io = |error| failed(id, &error);
+        if !self.needs_supervisor(id)? || lock::held(&path).map_err(io)? {
             return Ok(());
         }
         // Holding the lock: a supervisor that is late finds its cluster buried instead of working beside this.
-        let path = self.home().cluster_lock(id);
-        let Some(_lock) = lock::try_hold(&path).map_err(|error| failed(id, &error))? else {
+        let Some(_lock) = lock::try_hold(&path).map_err(io)? else {
             return Ok(());
         };
-        if !self.may_be_dead(id)? {
-            return Ok(());
+        // It may have ended properly in between.
+        if self.needs_supervisor(id)? {
+            process::kill_marked(process::CLUSTER_MARK, id);
+            bury(&mut self.database(), id, self.now()).map_err(port_error)?;
         }
-        process::kill_marked(process::CLUSTER_MARK, id);
-        bury(&mut self.database(), id, self.now()).map_err(port_error)
+        Ok(())
     }
 
-    fn may_be_dead(&self, id: &str) -> Result<bool, PortError> {
-        let born: Option<i64> = self
+    /// Whether the cluster is not terminal, and old enough to have its supervisor.
+    fn needs_supervisor(&self, id: &str) -> Result<bool, PortError> {
+        let since: Option<i64> = self
             .database()
             .prepare_cached(&format!(
                 "SELECT CASE state WHEN 'STARTING' THEN created ELSE 0 END FROM clusters WHERE id = ?1 AND state NOT IN {TERMINAL}"
             ))
             .and_then(|mut statement| statement.query_row([id], |row| row.get(0)).optional())
             .map_err(port_error)?;
-        let Some(born) = born else {
-            return Ok(false);
-        };
-        let in_grace = self.now().seconds_since(Timestamp(born)) < START_GRACE_SECONDS;
-        let alive =
-            lock::held(&self.home().cluster_lock(id)).map_err(|error| failed(id, &error))?;
-        Ok(!alive && !in_grace)
+        Ok(since.is_some_and(|since| {
+            self.now().seconds_since(Timestamp(since)) >= START_GRACE_SECONDS
+        }))
     }
 }
 
