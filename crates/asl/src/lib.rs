@@ -38,6 +38,7 @@ mod history;
 mod process;
 mod step;
 
+mod lint;
 pub mod mock;
 
 pub use context::Identity;
@@ -47,6 +48,7 @@ pub use execution::{
 pub use fault::Fault;
 pub use history::{Event, EventKind};
 pub use limits::{HISTORY_EVENTS_MAX, PAYLOAD_BYTES_MAX};
+pub use lint::{Finding, LintOptions, Loop, Rule, lint, loops};
 pub use load::LoadError;
 pub use machine::Machine;
 pub use moment::Moment;
