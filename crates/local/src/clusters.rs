@@ -229,9 +229,8 @@ impl Local {
             ))
             .and_then(|mut statement| statement.query_row([id], |row| row.get(0)).optional())
             .map_err(port_error)?;
-        Ok(since.is_some_and(|since| {
-            self.now().seconds_since(Timestamp(since)) >= START_GRACE_SECONDS
-        }))
+        Ok(since
+            .is_some_and(|since| self.now().seconds_since(Timestamp(since)) >= START_GRACE_SECONDS))
     }
 }
 

@@ -76,6 +76,8 @@ CREATE TABLE history (
     at INTEGER NOT NULL,
     type TEXT NOT NULL,
     state TEXT,
+    error TEXT,
+    cause TEXT,
     PRIMARY KEY (execution, number)
 ) WITHOUT ROWID;
 CREATE TABLE progress (

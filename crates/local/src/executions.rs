@@ -72,6 +72,10 @@ pub struct HistoryEvent {
     #[serde(rename = "type")]
     pub kind: String,
     pub state: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
 }
 
 impl Local {
@@ -105,26 +109,30 @@ impl Local {
         })
     }
 
-    /// Executions of a chain that still run: those whose root this one is, oldest first.
-    pub fn running_executions_of(&self, root: &str) -> Result<Vec<String>, PortError> {
-        let database = self.database();
-        let mut statement = database
-            .prepare_cached("SELECT name FROM executions WHERE root = ?1 AND status = 'RUNNING' ORDER BY number")
-            .map_err(port_error)?;
-        statement
-            .query_map([root], |row| row.get(0))
-            .and_then(Iterator::collect)
-            .map_err(port_error)
+    /// An execution and those of its chain that came after it, oldest first.
+    pub fn executions_since(&self, name: &str) -> Result<Vec<String>, PortError> {
+        self.chain(
+            name,
+            "'RUNNING', 'SUCCEEDED', 'FAILED', 'TIMED_OUT', 'ABORTED'",
+        )
     }
 
-    /// All executions of a chain, oldest first.
-    pub fn executions_of(&self, root: &str) -> Result<Vec<String>, PortError> {
+    /// Those of them that run.
+    pub fn running_executions_since(&self, name: &str) -> Result<Vec<String>, PortError> {
+        self.chain(name, "'RUNNING'")
+    }
+
+    fn chain(&self, name: &str, states: &str) -> Result<Vec<String>, PortError> {
         let database = self.database();
         let mut statement = database
-            .prepare_cached("SELECT name FROM executions WHERE root = ?1 ORDER BY number")
+            .prepare_cached(&format!(
+                "SELECT later.name FROM executions first JOIN executions later
+                 ON later.root = first.root AND later.number >= first.number
+                 WHERE first.name = ?1 AND later.status IN ({states}) ORDER BY later.number"
+            ))
             .map_err(port_error)?;
         statement
-            .query_map([root], |row| row.get(0))
+            .query_map([name], |row| row.get(0))
             .and_then(Iterator::collect)
             .map_err(port_error)
     }
@@ -134,7 +142,7 @@ impl Local {
         let database = self.database();
         let mut statement = database
             .prepare_cached(
-                "SELECT at, type, state FROM history WHERE execution = ?1 ORDER BY number",
+                "SELECT at, type, state, error, cause FROM history WHERE execution = ?1 ORDER BY number",
             )
             .map_err(port_error)?;
         statement
@@ -143,6 +151,8 @@ impl Local {
                     at: Timestamp(row.get(0)?),
                     kind: row.get(1)?,
                     state: row.get(2)?,
+                    error: row.get(3)?,
+                    cause: row.get(4)?,
                 })
             })
             .and_then(Iterator::collect)

@@ -13,6 +13,8 @@ pub mod process;
 mod clusters;
 pub mod supervisor;
 pub mod executions;
+pub mod runner;
+mod saved;
 
 use home::Home;
 use pipeline::time::Timestamp;

@@ -110,7 +110,10 @@ async fn an_execution_starts_once_and_its_definition_is_kept() {
     assert_eq!((first, second), (Started::Now, Started::Before));
     let chained = json!({"root_run_id": "a"});
     local.start_execution("b", &chained).await.expect("started");
-    assert_eq!(local.running_executions_of("a").expect("read"), ["a", "b"]);
+    assert_eq!(
+        local.running_executions_since("a").expect("read"),
+        ["a", "b"]
+    );
     let described = local
         .describe_execution("a")
         .await
