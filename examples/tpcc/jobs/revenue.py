@@ -56,7 +56,10 @@ def read(table, columns):
         sys.exit(f"error: silver table `{table.name}` is not published: no {pointer}\nhint: seed it first")
     except (ValueError, KeyError, TypeError) as error:
         sys.exit(f"error: pointer of silver table `{table.name}` cannot be read: {pointer}: {error!r}")
-    batches = HudiTableBuilder.from_base_uri(str(table / generation)).build().read_snapshot()
+    try:
+        batches = HudiTableBuilder.from_base_uri(str(table / generation)).build().read_snapshot()
+    except Exception as error:  # the library's errors share no other base
+        sys.exit(f"error: silver table `{table.name}` cannot be read: {table / generation}: {error}")
     if not batches:
         sys.exit(f"error: silver table `{table.name}` has no rows")
     found = pa.Table.from_batches(batches)
