@@ -1,5 +1,6 @@
 //! One test binary: what several crates, or the built programs, must do together.
 
-mod ledger_contract;
+mod kill;
 mod programs;
+mod scene;
 mod tidy;

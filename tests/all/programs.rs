@@ -1,6 +1,6 @@
 //! The built programs, which tests start as processes, and the repository's own folder.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The folder of the repository.
@@ -23,4 +23,19 @@ pub fn output(command: &mut Command) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+/// A program that `make test` builds before the tests, beside this test's own executable.
+pub fn program(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("this test has a path");
+    let folder = own
+        .parent()
+        .and_then(Path::parent)
+        .expect("tests are built into target/<profile>/deps");
+    let path = folder.join(name);
+    assert!(
+        path.exists(),
+        "`{name}` is not built: {}\nhint: cargo build --package cli --package worker, or make test",
+        path.display()
+    );
+    path
 }

@@ -1,6 +1,6 @@
 //! The rules of this repository that the compiler does not check.
 
-use crate::programs::{output, root};
+use crate::programs::{output, program, root};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
@@ -281,7 +281,10 @@ fn readme_commands(word: &str) -> BTreeSet<String> {
 fn every_make_command_of_the_readme_exists() {
     let makefile = std::fs::read_to_string(root().join("Makefile")).expect("there is a Makefile");
     let commands = readme_commands("make");
-    assert!(commands.contains("test"), "{commands:?}");
+    assert!(
+        commands.contains("demo") && commands.contains("test"),
+        "{commands:?}"
+    );
     for command in commands {
         assert!(
             makefile
@@ -290,4 +293,24 @@ fn every_make_command_of_the_readme_exists() {
             "`make {command}` is in README.md and not in the Makefile"
         );
     }
+}
+
+#[test]
+fn every_headwater_command_of_the_readme_exists_and_every_command_is_in_the_readme() {
+    let help = output(Command::new(program("headwater")).arg("--help"));
+    let known: BTreeSet<String> = help
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1)
+        .take_while(|line| line.starts_with("  "))
+        .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+        .filter(|command| command != "help")
+        .collect();
+    assert!(!known.is_empty(), "no commands in: {help}");
+    let mut described = readme_commands("headwater");
+    described.remove("help");
+    assert_eq!(
+        described, known,
+        "the commands of README.md, and those of `headwater --help`"
+    );
 }
