@@ -15,7 +15,7 @@ try:
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
-    from hudi import HudiTableBuilder
+    from hudi import HudiReadOptions, HudiTableBuilder
 except ImportError as error:
     sys.exit(f"error: {error}\nhint: run scripts/setup and put .tools/venv/bin first in PATH")
 
@@ -57,16 +57,13 @@ def read(table, columns):
     except (ValueError, KeyError, TypeError) as error:
         sys.exit(f"error: pointer of silver table `{table.name}` cannot be read: {pointer}: {error!r}")
     try:
-        batches = HudiTableBuilder.from_base_uri(str(table / generation)).build().read_snapshot()
+        hudi = HudiTableBuilder.from_base_uri(str(table / generation)).build()
+        batches = list(hudi.read_stream(HudiReadOptions(projection=columns)))
     except Exception as error:  # the library's errors share no other base
         sys.exit(f"error: silver table `{table.name}` cannot be read: {table / generation}: {error}")
     if not batches:
         sys.exit(f"error: silver table `{table.name}` has no rows")
-    found = pa.Table.from_batches(batches)
-    absent = [column for column in columns if column not in found.column_names]
-    if absent:
-        sys.exit(f"error: silver table `{table.name}` has no column `{absent[0]}`")
-    return found.select(columns)
+    return pa.Table.from_batches(batches)
 
 
 def revenue(orders, lines):
