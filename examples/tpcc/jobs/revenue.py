@@ -34,9 +34,9 @@ def main():
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description="Revenue by day and district, from silver to gold.")
-    parser.add_argument("--orders", required=True, help="silver table of the orders")
-    parser.add_argument("--order-line", required=True, help="silver table of the order lines")
-    parser.add_argument("--output", default="revenue_by_day_and_district", help="folder below the gold zone")
+    parser.add_argument("--orders", default="tpcc_public_orders", help="silver table of the orders")
+    parser.add_argument("--order-line", default="tpcc_public_order_line", help="silver table of the order lines")
+    parser.add_argument("--output", default="revenue_daily", help="folder below the gold zone")
     return parser.parse_args()
 
 
