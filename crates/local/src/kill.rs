@@ -1,7 +1,7 @@
 //! Kill points: places where a test build may be told to die, as `kill -9` would have it.
 //!
 //! `HEADWATER_KILL_AT=<name>` or `<name>:<n>` makes the process kill itself at the nth passing of that point;
-//! `HEADWATER_KILL_LIST=<file>` adds a line `<program> <name>` to the file at each passing, so that a test can find the points there are.
+//! `HEADWATER_KILL_LIST=<file>` adds a line `<program>#<process> <name>` to the file at each passing, so that a test can find the points there are.
 //! A build without debug assertions has none of this.
 
 #[cfg(debug_assertions)]
@@ -66,12 +66,13 @@ mod armed {
             .as_deref()
             .and_then(|path| path.file_name())
             .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let process = std::process::id();
         let opened = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(list);
         if let Ok(mut file) = opened {
-            let _ = file.write_all(format!("{program} {name}\n").as_bytes());
+            let _ = file.write_all(format!("{program}#{process} {name}\n").as_bytes());
         }
     }
 }
