@@ -6,3 +6,7 @@ pub mod failure;
 pub mod secret;
 pub mod store;
 pub mod types;
+pub mod source;
+
+#[cfg(test)]
+pub mod test_postgres;

@@ -1,0 +1,102 @@
+//! Connections to the source, and why there is none.
+
+use crate::failure::Failure;
+use crate::secret::Secret;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Error, NoTls};
+
+/// What makes Postgres's text of a value the same whatever server, database and role are set to, and keeps a long read alive.
+pub const SESSION: &str = "SET client_encoding = 'UTF8'; SET search_path = pg_catalog; SET TimeZone = 'UTC'; \
+    SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'; \
+    SET xmlbinary = 'base64'; SET lc_monetary = 'C'; SET row_security = off; SET statement_timeout = 0; \
+    SET lock_timeout = '5min'; SET idle_in_transaction_session_timeout = 0";
+
+/// The first version with reads of a range of row addresses.
+const VERSION_MIN: i32 = 140_000;
+
+/// Opens a connection with `SESSION`. It ends when the client is dropped.
+pub async fn connect(secret: &Secret) -> Result<Client, Failure> {
+    let (client, connection) = secret
+        .postgres()
+        .connect(NoTls)
+        .await
+        .map_err(|error| refused(secret, &error))?;
+    // What goes wrong with it is told by the query that fails.
+    tokio::spawn(connection);
+    client
+        .batch_execute(SESSION)
+        .await
+        .map_err(|error| refused(secret, &error))?;
+    check_version(&client).await?;
+    Ok(client)
+}
+
+async fn check_version(client: &Client) -> Result<(), Failure> {
+    let row = client
+        .query_one(
+            "SELECT current_setting('server_version_num')::int, current_setting('server_version')",
+            &[],
+        )
+        .await
+        .map_err(|error| failed("the server's version cannot be read", &error))?;
+    if row.get::<_, i32>(0) >= VERSION_MIN {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "SourceTooOld",
+        format!(
+            "the source is a Postgres that is too old: {}",
+            row.get::<_, &str>(1)
+        ),
+    )
+    .hint("Postgres 14 and later are supported"))
+}
+
+/// Why there is no connection. The driver's errors hold no password.
+fn refused(secret: &Secret, error: &Error) -> Failure {
+    let (host, port, user, database) =
+        (&secret.host, secret.port, &secret.username, &secret.dbname);
+    let failure = match error.code() {
+        Some(&SqlState::INVALID_PASSWORD) => Failure::new(
+            "WrongPassword",
+            format!("the source at `{host}:{port}` does not accept the password of `{user}`"),
+        )
+        .hint("correct `password` in the secret"),
+        Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION | &SqlState::INSUFFICIENT_PRIVILEGE) => Failure::new(
+            "AccessDenied",
+            format!("the source at `{host}:{port}` does not let `{user}` into `{database}`"),
+        )
+        .hint("check `username` in the secret, the role's right to connect, and the server's `pg_hba.conf`"),
+        Some(&SqlState::INVALID_CATALOG_NAME) => Failure::new(
+            "DatabaseMissing",
+            format!("the source at `{host}:{port}` has no database `{database}`"),
+        )
+        .hint("correct `dbname` in the secret"),
+        Some(&SqlState::TOO_MANY_CONNECTIONS) => Failure::new(
+            "SourceBusy",
+            format!("the source at `{host}:{port}` has no connection left"),
+        )
+        .hint("raise `max_connections`, or let fewer steps run at once"),
+        _ => Failure::new(
+            "SourceUnreachable",
+            format!("the source at `{host}:{port}` cannot be reached"),
+        )
+        .hint("check `host` and `port` in the secret, and that the server runs and may be reached from here"),
+    };
+    failure.caused_by(error)
+}
+
+/// Why a query failed: the right is missing, the table went away, the connection is lost, or something else.
+pub fn failed(what: &str, error: &Error) -> Failure {
+    let failure = match error.code() {
+        Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Failure::new("AccessDenied", what)
+            .hint("grant SELECT on the table and its partitions and USAGE on its schema; a table with row security needs BYPASSRLS"),
+        Some(&SqlState::UNDEFINED_TABLE | &SqlState::UNDEFINED_COLUMN) => Failure::new("TableChanged", what)
+            .hint("the table was changed while it was read: run the load again"),
+        Some(&SqlState::LOCK_NOT_AVAILABLE) => Failure::new("TableLocked", what)
+            .hint("another session holds an exclusive lock on the table: run the load again when it is done"),
+        Some(_) => Failure::new("SourceFailed", what),
+        None => Failure::new("SourceUnreachable", what).hint("the connection to the source was lost: run again when it is back"),
+    };
+    failure.caused_by(error)
+}
