@@ -1,6 +1,8 @@
 //! One test binary: what several crates, or the built programs, must do together.
 
+mod invariants;
 mod kill;
 mod programs;
+mod scenarios;
 mod scene;
 mod tidy;

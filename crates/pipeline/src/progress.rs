@@ -9,8 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Active steps that a cluster takes (EMR's limit).
 pub const STEPS_ACTIVE_MAX: usize = 256;
-/// Free places at which a wave is refilled.
-pub const WAVE_REFILL_MIN: usize = STEPS_ACTIVE_MAX / 2;
 /// Steps of one submission: each is one entry of an AddJobFlowSteps request.
 pub const WAVE_STEPS_MAX: usize = STEPS_ACTIVE_MAX;
 
@@ -79,6 +77,10 @@ impl Observed {
             })
     }
 
+    pub fn any_failed(&self) -> bool {
+        self.results.keys().any(|index| self.failed(*index))
+    }
+
     fn failed(&self, index: u32) -> bool {
         self.results
             .get(&index)
@@ -94,9 +96,7 @@ impl Observed {
 
 /// Steps that may be submitted now, in order: each has all that it needs, and none failed where that stops the rest.
 pub fn ready(plan: &Plan, work: &Work, observed: &Observed) -> Vec<u32> {
-    if plan.policy.on_step_failure == OnStepFailure::Stop
-        && work.steps.iter().any(|index| observed.failed(*index))
-    {
+    if plan.policy.on_step_failure == OnStepFailure::Stop && observed.any_failed() {
         return Vec::new();
     }
     let in_work: BTreeSet<u32> = work.steps.iter().copied().collect();
@@ -116,6 +116,14 @@ pub fn ready(plan: &Plan, work: &Work, observed: &Observed) -> Vec<u32> {
         .collect()
 }
 
+/// Steps that may be on the cluster at once. Where a failure stops the rest, none waits there: it could not be held back.
+pub fn places(plan: &Plan) -> usize {
+    match plan.policy.on_step_failure {
+        OnStepFailure::Continue => STEPS_ACTIVE_MAX,
+        OnStepFailure::Stop => (plan.cluster.step_concurrency as usize).clamp(1, STEPS_ACTIVE_MAX),
+    }
+}
+
 /// What to do next with the steps of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NextMove {
@@ -128,8 +136,10 @@ pub enum NextMove {
 pub fn next_move(plan: &Plan, work: &Work, observed: &Observed) -> NextMove {
     let open = observed.unresolved().count();
     let ready = ready(plan, work, observed).len();
-    let free = STEPS_ACTIVE_MAX.saturating_sub(open);
-    if ready > 0 && (free >= WAVE_REFILL_MIN || free >= ready) {
+    let places = places(plan);
+    let free = places.saturating_sub(open);
+    // Refilled at half a wave.
+    if ready > 0 && free > 0 && (free >= places / 2 || free >= ready) {
         NextMove::Submit
     } else if open > 0 {
         NextMove::Observe

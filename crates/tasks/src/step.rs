@@ -3,9 +3,10 @@
 use crate::error::TaskError;
 use crate::port::{Clock, Ledger, Objects, WriteError};
 use crate::record;
+use crate::state::read_json;
 use pipeline::plan::Frozen;
 use pipeline::report::StepResult;
-use pipeline::run::{FileRef, Run, RunStatus, sha256};
+use pipeline::run::{FileRef, Run, RunStatus};
 use pipeline::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -41,23 +42,7 @@ pub enum Stop {
 
 /// The frozen plan, if its bytes have this sha256.
 pub async fn read_plan(objects: &impl Objects, file: &FileRef) -> Result<Frozen, TaskError> {
-    let bytes = objects
-        .read(&file.uri)
-        .await?
-        .ok_or_else(|| TaskError::Corrupt(format!("there is no plan at `{}`", file.uri)))?;
-    let found = sha256(&bytes);
-    if found != file.sha256 {
-        return Err(TaskError::Corrupt(format!(
-            "the plan at `{}` does not have the sha256 {}: {found}",
-            file.uri, file.sha256
-        )));
-    }
-    serde_json::from_slice(&bytes).map_err(|error| {
-        TaskError::Corrupt(format!(
-            "the plan at `{}` is not of its form: {error}",
-            file.uri
-        ))
-    })
+    read_json(objects, file).await
 }
 
 /// Claims one attempt; from here until its result it may write.

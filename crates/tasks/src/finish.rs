@@ -1,0 +1,396 @@
+//! `finish`: fixes the outcome, sees the cluster gone, and ends the run in one transaction.
+
+use crate::cluster::{by_name, terminal};
+use crate::error::TaskError;
+use crate::observe::recorded;
+use crate::port::{Clock, Clusters, Ledger, LedgerWrite, Objects};
+use crate::record::{self, Versioned};
+use crate::state::{Decision, State, TaskInput, read_json};
+use crate::step::read_plan;
+use pipeline::admission::Admissions;
+use pipeline::next::next;
+use pipeline::notice::{Counts, Told, notice, outcome, stuck_cluster, wanted};
+use pipeline::outcome::Outcome;
+use pipeline::plan::Frozen;
+use pipeline::progress::{StepAccount, StepEnd, account};
+use pipeline::report::{StepOutcome, StepResult};
+use pipeline::run::{Cause, Run, RunStatus, StartInput, Work};
+use pipeline::time::Timestamp;
+
+/// Minutes after which a cluster that does not terminate is worth a second notice.
+const TERMINATION_MINUTES_MAX: i64 = 30;
+
+pub async fn run(
+    ports: &(impl Ledger + Objects + Clusters + Clock),
+    poll_seconds: i64,
+    input: &TaskInput,
+) -> Result<State, TaskError> {
+    let run_id = input.run_id()?;
+    let run = record::get_run(ports, &run_id).await?;
+    if run.value.owner_execution != input.execution {
+        return Ok(State::of(&run.value, Decision::Finished));
+    }
+    close_run(ports, poll_seconds, &run_id, input.caught()).await
+}
+
+/// Takes a run to its end as far as it goes now. The sweep does the same for runs whose execution is dead.
+pub async fn close_run(
+    ports: &(impl Ledger + Objects + Clusters + Clock),
+    poll_seconds: i64,
+    run_id: &str,
+    fault: Option<Cause>,
+) -> Result<State, TaskError> {
+    let mut run = record::get_run(ports, run_id).await?;
+    if run.value.status != RunStatus::Ended && run.value.status != RunStatus::Closing {
+        run = stop(ports, run, fault).await?;
+    }
+    if run.value.status == RunStatus::Closing && run.value.outcome.is_none() {
+        run = fix(ports, run).await?;
+    }
+    if run.value.status == RunStatus::Closing {
+        run = clean(ports, run).await?;
+    }
+    if run.value.status == RunStatus::Closing
+        && run
+            .value
+            .clusters
+            .iter()
+            .all(|cluster| cluster.closed.is_some())
+    {
+        run = end(ports, run).await?;
+    }
+    let decision = if run.value.status == RunStatus::Ended {
+        Decision::Finished
+    } else {
+        Decision::Terminating
+    };
+    Ok(State::of(&run.value, decision).wait(poll_seconds))
+}
+
+/// From here no step of the run may commit or record a result: what is in the ledger is all there will be.
+async fn stop(
+    ports: &(impl Ledger + Clock),
+    run: Versioned<Run>,
+    fault: Option<Cause>,
+) -> Result<Versioned<Run>, TaskError> {
+    let now = ports.now();
+    let mut after = run.value.clone();
+    if let Some(fault) = fault {
+        after.blame(fault);
+    }
+    if after.cancel.is_some() {
+        after.blame(Cause::new("Cancelled", "the run was cancelled"));
+    }
+    if let Some(deadline) = after.deadline.filter(|deadline| now >= *deadline) {
+        after.blame(Cause::new(
+            "DeadlineExceeded",
+            format!("the run was given up at {deadline}: `timeout_minutes`"),
+        ));
+    }
+    after.status = RunStatus::Closing;
+    after.closing = Some(now);
+    replace(ports, run, after).await
+}
+
+async fn replace(
+    ledger: &impl Ledger,
+    run: Versioned<Run>,
+    after: Run,
+) -> Result<Versioned<Run>, TaskError> {
+    ledger.write(&[run.replace(&after)]).await?;
+    Ok(Versioned {
+        version: run.version + 1,
+        value: after,
+        ..run
+    })
+}
+
+/// What is known of a run at its end.
+struct Account {
+    frozen: Option<Frozen>,
+    work: Option<Work>,
+    accounts: Vec<StepAccount>,
+    counts: Counts,
+}
+
+async fn read_account(ports: &(impl Ledger + Objects), run: &Run) -> Result<Account, TaskError> {
+    let Some(file) = &run.plan else {
+        return Ok(Account {
+            frozen: None,
+            work: None,
+            accounts: Vec::new(),
+            counts: Counts::default(),
+        });
+    };
+    let frozen = read_plan(ports, file).await?;
+    let work = match &run.work {
+        Some(file) => Some(read_json(ports, file).await?),
+        None => None,
+    };
+    let (observed, _) = recorded(ports, &run.run_id).await?;
+    let accounts = match run.skip {
+        Some(_) => Vec::new(),
+        None => account(
+            &frozen.plan,
+            frozen.only.as_deref(),
+            work.as_ref(),
+            &observed,
+            run.cause.as_ref(),
+        ),
+    };
+    let counts = Counts::of(&accounts, frozen.plan.disabled.len());
+    Ok(Account {
+        frozen: Some(frozen),
+        work,
+        accounts,
+        counts,
+    })
+}
+
+/// Fixes the outcome and queues the notice, in one transaction.
+async fn fix(
+    ports: &(impl Ledger + Objects + Clock),
+    run: Versioned<Run>,
+) -> Result<Versioned<Run>, TaskError> {
+    let account = read_account(ports, &run.value).await?;
+    let outcome = outcome(&run.value, &account.counts);
+    let mut after = run.value.clone();
+    after.outcome = Some(outcome);
+    let next = chained(ports, &after, outcome, &account).await?;
+    let skips = skips_in_a_row(ports, &after).await?;
+    let timed_out = after.skip.is_some() && after.queue_until.is_some();
+    let mut writes = vec![run.replace(&after)];
+    if wanted(after.notify, outcome, account.counts.rows, skips, timed_out) {
+        let told = Told {
+            run: &after,
+            outcome,
+            counts: &account.counts,
+            accounts: &account.accounts,
+            disabled: account
+                .frozen
+                .as_ref()
+                .map_or(&[], |frozen| &frozen.plan.disabled),
+            next: next.as_ref().map(|next| next.pipeline.as_str()),
+            now: ports.now(),
+        };
+        writes.push(record::create(
+            record::outbox(&after.run_id, "notice"),
+            &notice(&told),
+        ));
+    }
+    ports.write(&writes).await?;
+    Ok(Versioned {
+        version: run.version + 1,
+        value: after,
+        ..run
+    })
+}
+
+async fn skips_in_a_row(ledger: &impl Ledger, run: &Run) -> Result<u32, TaskError> {
+    let admissions: Option<Versioned<Admissions>> =
+        record::get(ledger, &record::admission(&run.input.identifier)).await?;
+    Ok(admissions
+        .and_then(|read| {
+            read.value
+                .skipped_in_a_row
+                .get(&run.input.pipeline)
+                .copied()
+        })
+        .unwrap_or(0))
+}
+
+/// The start input of the chained run, if its condition holds.
+async fn chained(
+    ports: &(impl Ledger + Objects),
+    run: &Run,
+    outcome: Outcome,
+    account: &Account,
+) -> Result<Option<StartInput>, TaskError> {
+    let Some(frozen) = &account.frozen else {
+        return Ok(None);
+    };
+    let complete = match &run.input.resumes {
+        None => true,
+        Some(resumed) => family_complete(ports, resumed, frozen, account).await?,
+    };
+    Ok(next(run, &frozen.plan, outcome, complete))
+}
+
+/// Whether every enabled step has a success in the resumed run, in its other resumes, or in this one.
+async fn family_complete(
+    ports: &(impl Ledger + Objects),
+    resumed: &str,
+    frozen: &Frozen,
+    account: &Account,
+) -> Result<bool, TaskError> {
+    let root = record::get_run(ports, resumed).await?.value;
+    let mut done = successes(ports, resumed).await?;
+    done.extend(unchanged(ports, &root).await?);
+    done.extend(
+        account
+            .accounts
+            .iter()
+            .filter(|account| well(&account.end))
+            .map(|account| account.name.clone()),
+    );
+    Ok(frozen.plan.faulty.is_empty()
+        && frozen
+            .plan
+            .steps
+            .iter()
+            .all(|step| done.contains(&step.name)))
+}
+
+/// Names of the tables without changes that a run's discovery found.
+pub async fn unchanged(objects: &impl Objects, run: &Run) -> Result<Vec<String>, TaskError> {
+    match &run.work {
+        Some(file) => Ok(read_json::<Work>(objects, file).await?.no_changes),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn well(end: &StepEnd) -> bool {
+    match end {
+        StepEnd::Succeeded(_) | StepEnd::NoChanges => true,
+        StepEnd::Failed(_) | StepEnd::NotRun(_) => false,
+    }
+}
+
+/// Names of the steps that succeeded in a run or in its resumes.
+pub async fn successes(ledger: &impl Ledger, run_id: &str) -> Result<Vec<String>, TaskError> {
+    let mut family = vec![run_id.to_owned()];
+    let resumes: Vec<Versioned<String>> =
+        record::list_of_run(ledger, run_id, record::RESUME_PREFIX).await?;
+    family.extend(resumes.into_iter().map(|resume| resume.value));
+    let mut done = Vec::new();
+    for member in family {
+        let results: Vec<Versioned<StepResult>> =
+            record::list_of_run(ledger, &member, record::RESULT_PREFIX).await?;
+        let succeeded = results
+            .into_iter()
+            .filter(|result| matches!(result.value.outcome, StepOutcome::Succeeded(_)));
+        done.extend(succeeded.map(|result| result.value.name));
+    }
+    Ok(done)
+}
+
+/// Tells every open cluster to terminate, and sees which are gone.
+async fn clean(
+    ports: &(impl Ledger + Clusters + Clock),
+    run: Versioned<Run>,
+) -> Result<Versioned<Run>, TaskError> {
+    let now = ports.now();
+    let mut after = run.value.clone();
+    for cluster in after
+        .clusters
+        .iter_mut()
+        .filter(|cluster| cluster.closed.is_none())
+    {
+        let Some(id) = &cluster.id else {
+            let found = by_name(ports, &cluster.name, cluster.intended).await?;
+            cluster.id = found.first().map(|found| found.id.clone());
+            if cluster.id.is_none() {
+                cluster.closed = Some(now);
+            }
+            continue;
+        };
+        match ports.describe_cluster(id).await? {
+            Some(seen) if !terminal(&seen.state) => ports.terminate_cluster(id).await?,
+            seen => {
+                cluster.closed = Some(now);
+                cluster.reason = seen.and_then(|seen| seen.reason.or(seen.reason_code));
+            }
+        }
+    }
+    notice_stuck(ports, &after, now).await?;
+    if after == run.value {
+        Ok(run)
+    } else {
+        replace(ports, run, after).await
+    }
+}
+
+/// A second notice for a cluster that should have gone long ago. Its id keeps it from being queued twice.
+async fn notice_stuck(ledger: &impl Ledger, run: &Run, now: Timestamp) -> Result<(), TaskError> {
+    let minutes = run
+        .closing
+        .map_or(0, |closing| now.seconds_since(closing) / 60);
+    let open = run
+        .clusters
+        .iter()
+        .find(|cluster| cluster.closed.is_none())
+        .and_then(|cluster| cluster.id.as_ref());
+    let Some(id) = open.filter(|_| minutes >= TERMINATION_MINUTES_MAX) else {
+        return Ok(());
+    };
+    let (queued, sent) = (
+        record::outbox(&run.run_id, "stuck"),
+        record::sent(&run.run_id, "stuck"),
+    );
+    if ledger.get(&queued).await?.is_none() && ledger.get(&sent).await?.is_none() {
+        ledger
+            .write(&[record::create(queued, &stuck_cluster(run, id, minutes))])
+            .await?;
+    }
+    Ok(())
+}
+
+/// The terminal status, the admission record without the run, and the chain, in one transaction.
+async fn end(
+    ports: &(impl Ledger + Objects + Clock),
+    run: Versioned<Run>,
+) -> Result<Versioned<Run>, TaskError> {
+    let account = read_account(ports, &run.value).await?;
+    let Some(outcome) = run.value.outcome else {
+        return Ok(run);
+    };
+    let mut after = run.value.clone();
+    after.status = RunStatus::Ended;
+    after.ended = Some(ports.now());
+    let mut writes = vec![run.replace(&after)];
+    if let Some(open) = record::get::<String>(ports, &record::open(&after.run_id)).await? {
+        writes.push(open.delete());
+    }
+    writes.extend(leave(ports, &after).await?);
+    if let Some(next) = chained(ports, &after, outcome, &account).await? {
+        writes.push(record::create(
+            record::outbox(&after.run_id, "chain"),
+            &next,
+        ));
+    }
+    writes.extend(complete_through(ports, &after, outcome, &account).await?);
+    ports.write(&writes).await?;
+    Ok(Versioned {
+        version: run.version + 1,
+        value: after,
+        ..run
+    })
+}
+
+async fn leave(ledger: &impl Ledger, run: &Run) -> Result<Option<LedgerWrite>, TaskError> {
+    let admissions: Option<Versioned<Admissions>> =
+        record::get(ledger, &record::admission(&run.input.identifier)).await?;
+    Ok(admissions.and_then(|read| {
+        let left = read.value.clone().leave(&run.run_id);
+        (left != read.value).then(|| read.replace(&left))
+    }))
+}
+
+/// A change-driven run that covered every table moves the identifier's `complete through`; never back.
+async fn complete_through(
+    ledger: &impl Ledger,
+    run: &Run,
+    outcome: Outcome,
+    account: &Account,
+) -> Result<Option<LedgerWrite>, TaskError> {
+    let heartbeat = account.work.as_ref().and_then(|work| work.heartbeat);
+    let (Some(heartbeat), Outcome::Succeeded, None) = (heartbeat, outcome, &run.input.only) else {
+        return Ok(None);
+    };
+    let key = record::complete(&run.input.identifier);
+    let before: Option<Versioned<Timestamp>> = record::get(ledger, &key).await?;
+    match before {
+        Some(before) if before.value >= heartbeat => Ok(None),
+        before => Ok(Some(record::upsert(key, before.as_ref(), &heartbeat))),
+    }
+}
