@@ -109,6 +109,7 @@ pub fn faults_of(story: impl Fn(&World)) -> u32 {
             }
         }
     }
+    println!("{tried} faults");
     tried
 }
 

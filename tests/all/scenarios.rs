@@ -345,7 +345,8 @@ fn the_same_trigger_twice_is_one_run() {
 
 #[test]
 fn what_cannot_be_planned_is_a_failed_run_with_a_mail_and_no_cluster() {
-    let cases: [(&str, &str, fn(&World)); 3] = [
+    type Break = fn(&World);
+    let cases: [(&str, &str, Break); 3] = [
         ("nobody", "IdentifierUnknown", |world| {
             world.items.borrow_mut().clear()
         }),
@@ -720,5 +721,5 @@ fn no_single_fault_leaves_anything_behind() {
         change_file(world, 1);
         start(world, &manual("jdbc_load", "k"));
     });
-    assert!(tried > 400, "{tried} faults were tried");
+    assert!(tried > 1000, "{tried} faults were tried");
 }
