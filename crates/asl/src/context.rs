@@ -3,7 +3,7 @@
 use crate::moment::Moment;
 use crate::path::{Segment, walk};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 
 /// Who an execution is: fixed when it starts.
@@ -39,44 +39,54 @@ pub struct Scope<'a> {
     pub context: Context<'a>,
 }
 
+/// The fields of the context object, by object.
+pub(crate) const FIELDS: [(&str, &[&str]); 3] = [
+    ("Execution", &["Id", "Input", "Name", "StartTime"]),
+    ("State", &["EnteredTime", "Name", "RetryCount"]),
+    ("StateMachine", &["Id", "Name"]),
+];
+
 impl<'a> Context<'a> {
     pub(crate) fn find(&self, segments: &[Segment]) -> Option<Cow<'a, Value>> {
-        let is_field = |at: usize, name: &str| matches!(segments.get(at), Some(Segment::Field(f)) if f == name);
-        if is_field(0, "Execution") && is_field(1, "Input") {
-            return walk(&self.identity.input, &segments[2..]);
+        // One field is what definitions ask for: it is found without making the object.
+        if let [Segment::Field(object), Segment::Field(field), rest @ ..] = segments {
+            return match self.field(object, field)? {
+                found if rest.is_empty() => Some(found),
+                Cow::Borrowed(found) => walk(found, rest),
+                Cow::Owned(_) => None,
+            };
         }
-        // The start input is the only part that may be big: it is copied only when the path covers it.
-        let mut object = self.without_input();
-        if segments.len() < 2
-            && let Some(Value::Object(execution)) = object.get_mut("Execution")
-        {
-            execution.insert("Input".to_owned(), self.identity.input.clone());
-        }
-        walk(&Value::Object(object), segments).map(|found| Cow::Owned(found.into_owned()))
+        walk(&self.object(), segments).map(|found| Cow::Owned(found.into_owned()))
     }
 
-    fn without_input(&self) -> Map<String, Value> {
-        let mut object = Map::new();
-        object.insert(
-            "Execution".to_owned(),
-            json!({
-                "Id": self.identity.id,
-                "Name": self.identity.name,
-                "StartTime": self.identity.started.to_string(),
-            }),
-        );
-        object.insert(
-            "State".to_owned(),
-            json!({
-                "Name": self.state,
-                "EnteredTime": self.entered.to_string(),
-                "RetryCount": self.retry_count,
-            }),
-        );
-        object.insert(
-            "StateMachine".to_owned(),
-            json!({"Id": self.identity.machine_id, "Name": self.identity.machine_name}),
-        );
-        object
+    fn object(&self) -> Value {
+        let fields = |object: &str, names: &[&str]| {
+            let value = |name: &&str| Some(((*name).to_owned(), self.field(object, name)?));
+            let fields = names.iter().filter_map(value);
+            fields
+                .map(|(name, value)| (name, value.into_owned()))
+                .collect::<Map<_, _>>()
+        };
+        FIELDS
+            .iter()
+            .map(|(object, names)| ((*object).to_owned(), fields(object, names).into()))
+            .collect::<Map<_, _>>()
+            .into()
+    }
+
+    fn field(&self, object: &str, field: &str) -> Option<Cow<'a, Value>> {
+        let identity = self.identity;
+        Some(Cow::Owned(match (object, field) {
+            ("Execution", "Input") => return Some(Cow::Borrowed(&identity.input)),
+            ("Execution", "Id") => identity.id.as_str().into(),
+            ("Execution", "Name") => identity.name.as_str().into(),
+            ("Execution", "StartTime") => identity.started.to_string().into(),
+            ("State", "Name") => self.state.into(),
+            ("State", "EnteredTime") => self.entered.to_string().into(),
+            ("State", "RetryCount") => self.retry_count.into(),
+            ("StateMachine", "Id") => identity.machine_id.as_str().into(),
+            ("StateMachine", "Name") => identity.machine_name.as_str().into(),
+            _ => return None,
+        }))
     }
 }

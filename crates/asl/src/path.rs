@@ -1,6 +1,6 @@
 //! JSONPath as definitions use it: read once at load, then walked. What is not implemented is refused by name.
 
-use crate::context::Scope;
+use crate::context::{FIELDS, Scope};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
@@ -109,19 +109,15 @@ impl Path {
         if self.root == Root::Input {
             return Ok(());
         }
-        let mut names = self.segments.iter().map_while(|segment| match segment {
-            Segment::Field(name) => Some(name.as_str()),
-            _ => None,
-        });
-        let known = match (names.next(), names.next()) {
-            (None, _) => self.segments.is_empty(),
-            (Some("Execution"), Some(field)) => {
-                ["Id", "Name", "Input", "StartTime"].contains(&field)
-            }
-            (Some("State"), Some(field)) => ["Name", "EnteredTime", "RetryCount"].contains(&field),
-            (Some("StateMachine"), Some(field)) => ["Id", "Name"].contains(&field),
-            (Some(object), None) => {
-                self.segments.len() == 1 && ["Execution", "State", "StateMachine"].contains(&object)
+        let known = match self.segments.as_slice() {
+            [] => true,
+            [Segment::Field(object), rest @ ..] => {
+                let fields = FIELDS.iter().find(|(name, _)| name == object);
+                fields.is_some_and(|(_, fields)| match rest.first() {
+                    None => true,
+                    Some(Segment::Field(field)) => fields.contains(&field.as_str()),
+                    Some(_) => false,
+                })
             }
             _ => false,
         };
