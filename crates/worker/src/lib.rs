@@ -2,6 +2,7 @@
 //! No orchestration: what to do comes from the frozen plan, what was done goes to the ledger.
 
 pub mod context;
+pub mod job;
 pub mod failure;
 pub mod secret;
 pub mod store;

@@ -1,0 +1,91 @@
+//! What every command is given, and why one cannot go on.
+
+use local::Local;
+use pipeline::deployment::Deployment;
+use pipeline::problem::Problem;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The state machine of a run, as this program was built with it.
+pub const DEFINITION: &str = include_str!("../../../statemachines/pipeline.asl.json");
+
+/// The run or the check failed.
+pub const FAILED: u8 = 1;
+/// The command was not understood, or names something that does not exist.
+pub const USAGE: u8 = 2;
+
+/// Settings that all commands share.
+pub struct Context {
+    pub home: PathBuf,
+    pub json: bool,
+}
+
+impl Context {
+    /// The home folder, made where it is missing.
+    pub fn open(&self) -> Result<Local, Trouble> {
+        let local = Local::open(&self.home).map_err(|error| Trouble::failed(error.to_string()))?;
+        Ok(local.with_definition(DEFINITION.to_owned()))
+    }
+}
+
+/// The deployment of a home folder.
+pub fn deployment(local: &Local) -> Deployment {
+    Deployment::local(&path_text(local.home().root()))
+}
+
+fn path_text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// Why a command ends without its work: one line or more, a hint, and an exit code.
+#[derive(Debug)]
+pub struct Trouble {
+    pub message: String,
+    pub hint: Option<String>,
+    code: u8,
+}
+
+impl Trouble {
+    /// Something went wrong.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            hint: None,
+            code: FAILED,
+        }
+    }
+
+    /// What was asked for makes no sense.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self {
+            code: USAGE,
+            ..Self::failed(message)
+        }
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// All mistakes at once, each with its place and hint.
+    pub fn problems(problems: &[Problem]) -> Self {
+        let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
+        Self::failed(lines.join("\n"))
+    }
+
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code)
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
