@@ -37,6 +37,14 @@ impl Failure {
         }
         self
     }
+
+    /// All of it for a person: what, why, and what helps.
+    pub fn text(&self) -> String {
+        let mut lines = vec![format!("error: {self}")];
+        lines.extend(self.causes.iter().map(|cause| format!("  {cause}")));
+        lines.extend(self.hint.iter().map(|hint| format!("hint: {hint}")));
+        lines.join("\n")
+    }
 }
 
 impl From<Failure> for StepFailure {

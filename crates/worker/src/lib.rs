@@ -5,6 +5,8 @@ pub mod context;
 pub mod job;
 pub mod failure;
 pub mod secret;
+pub mod tally;
+pub mod program;
 pub mod store;
 pub mod types;
 pub mod source;
