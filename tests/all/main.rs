@@ -2,6 +2,7 @@
 
 mod invariants;
 mod kill;
+mod ledger_contract;
 mod programs;
 mod scenarios;
 mod scene;
