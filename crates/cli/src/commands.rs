@@ -1,1 +1,13 @@
 //! One module per command: its `Arguments`, and `run`, which is told the context and answers with the exit code.
+
+pub mod run;
+pub mod resume;
+pub mod reload;
+pub mod cancel;
+pub mod runs;
+pub mod show;
+pub mod logs;
+pub mod sweep;
+pub mod capture;
+pub mod reconcile;
+pub mod internal;

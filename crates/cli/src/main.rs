@@ -3,12 +3,26 @@
 //! stdout is data, stderr is talk. Exit codes: 0 done, 1 the run or check failed, 2 wrong usage.
 
 mod context;
+mod print;
+mod view;
+mod driver;
+mod watch;
+mod follow;
+mod request;
+mod worker;
 mod commands;
 
 use clap::{Parser, Subcommand};
+use commands::{
+    cancel, capture, internal, logs, reconcile, reload, resume, run, runs, show, sweep,
+};
 use context::Context;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// What is logged, in the form of `EnvFilter`: `info`, `tasks=debug`.
+const LOG_VARIABLE: &str = "HEADWATER_LOG";
 
 #[derive(Parser)]
 #[command(
@@ -34,14 +48,55 @@ struct Cli {
     command: Command,
 }
 
+/// In the order of the help.
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Run(run::Arguments),
+    Resume(resume::Arguments),
+    Reload(reload::Arguments),
+    Cancel(cancel::Arguments),
+    Runs(runs::Arguments),
+    Show(show::Arguments),
+    Logs(logs::Arguments),
+    Sweep(sweep::Arguments),
+    Capture(capture::Arguments),
+    Reconcile(reconcile::Arguments),
+    #[command(hide = true)]
+    Internal(internal::Arguments),
+}
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let _context = Context {
+    trace();
+    let context = &Context {
         home: cli.home,
         json: cli.json,
     };
-    match cli.command {}
+    let ended = match cli.command {
+        Command::Run(arguments) => run::run(context, arguments),
+        Command::Resume(arguments) => resume::run(context, arguments),
+        Command::Reload(arguments) => reload::run(context, arguments),
+        Command::Cancel(arguments) => cancel::run(context, arguments),
+        Command::Runs(arguments) => runs::run(context, arguments),
+        Command::Show(arguments) => show::run(context, arguments),
+        Command::Logs(arguments) => logs::run(context, arguments),
+        Command::Sweep(arguments) => sweep::run(context, arguments),
+        Command::Capture(arguments) => capture::run(context, arguments),
+        Command::Reconcile(arguments) => reconcile::run(context, arguments),
+        Command::Internal(arguments) => internal::run(context, arguments),
+    };
+    ended.unwrap_or_else(|trouble| {
+        print::say(&trouble.to_string());
+        trouble.exit_code()
+    })
+}
+
+/// What the program tells of itself, on stderr: warnings, or what HEADWATER_LOG names.
+fn trace() {
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(print::stderr_is_coloured())
+        .with_writer(std::io::stderr)
+        .init();
 }
