@@ -64,7 +64,8 @@ fn check_table(plan: &Plan, name: &str) -> Result<(), Trouble> {
         )));
     }
     let trouble = Trouble::usage(format!("`{}` has no table `{name}`", plan.pipeline));
-    Err(match nearest(name, known.iter().copied()) {
+    let disabled = plan.disabled.iter().map(String::as_str);
+    Err(match nearest(name, known.into_iter().chain(disabled)) {
         Some(near) => trouble.hint(format!("did you mean `{near}`?")),
         None => trouble.hint("`headwater plan` lists the tables and what is disabled"),
     })
