@@ -15,10 +15,12 @@ use tasks::control::{self, Cancelled};
 use tasks::error::TaskError;
 use tasks::port::Started;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::MissedTickBehavior;
+use tokio::time::Instant;
 
 /// Between two looks at what is new.
 const LOOK_INTERVAL: Duration = Duration::from_millis(400);
+/// A look at thousands of tables takes long: so many times as long it is not repeated.
+const LOOK_SHARE: u32 = 10;
 
 /// What is done with a run once it was started.
 #[derive(clap::Args)]
@@ -101,8 +103,7 @@ fn finish(
 async fn follow(local: &Local, execution: &str, summaries: Summaries) -> Result<Followed, Trouble> {
     let mut watch = Watch::new(local, summaries);
     let mut signals = Signals::listen()?;
-    let mut looks = tokio::time::interval(LOOK_INTERVAL);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut next_look = Instant::now();
     let mut driving = pin!(drive(local, execution));
     let mut stopping = false;
     loop {
@@ -111,8 +112,10 @@ async fn follow(local: &Local, execution: &str, summaries: Summaries) -> Result<
                 driven?;
                 break;
             }
-            _ = looks.tick() => {
+            () = tokio::time::sleep_until(next_look) => {
+                let began = Instant::now();
                 watch.look(execution).await?;
+                next_look = Instant::now() + LOOK_INTERVAL.max(began.elapsed() * LOOK_SHARE);
                 if stopping {
                     cancel_chain(local, execution).await?;
                 }

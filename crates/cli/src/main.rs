@@ -24,12 +24,20 @@ use tracing_subscriber::EnvFilter;
 /// What is logged, in the form of `EnvFilter`: `info`, `tasks=debug`.
 const LOG_VARIABLE: &str = "HEADWATER_LOG";
 
+const ENVIRONMENT: &str = "\
+Environment:
+  HEADWATER_HOME    instead of --home
+  HEADWATER_LOG     what is logged on stderr, for example `info` or `tasks=debug`
+  HEADWATER_WORKER  instead of the `headwater-worker` beside this program
+  NO_COLOR          no colours";
+
 #[derive(Parser)]
 #[command(
     name = "headwater",
     version,
     about = "Keeps a data lake up to date from an operational database",
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_help = ENVIRONMENT
 )]
 struct Cli {
     /// Where state, lake, logs and mails of this machine are

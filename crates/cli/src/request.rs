@@ -1,11 +1,11 @@
 //! What a person asks to be run, checked at once against the configuration of this moment.
 
 use crate::context::{Trouble, deployment};
+use chrono::SecondsFormat;
 use local::Local;
 use pipeline::plan::Plan;
 use pipeline::planning::{PlanRequest, plan};
 use pipeline::problem::{Problem, nearest};
-use tasks::port::Clock;
 
 /// The plan of a request; `None` when the configuration has mistakes, which are the run's outcome.
 pub fn planned(local: &Local, request: &PlanRequest) -> Result<Option<Plan>, Trouble> {
@@ -72,11 +72,7 @@ fn check_table(plan: &Plan, name: &str) -> Result<(), Trouble> {
 }
 
 /// The key of a run that was asked for without one: no other run has it.
-pub fn new_key(local: &Local) -> String {
-    let nanoseconds = chrono::Utc::now().timestamp_subsec_nanos();
-    format!(
-        "manual:{}:{nanoseconds}:{}",
-        local.now(),
-        std::process::id()
-    )
+pub fn new_key() -> String {
+    let now = chrono::Utc::now().to_rfc3339_opts(SecondsFormat::Nanos, true);
+    format!("{now}-{}", std::process::id())
 }

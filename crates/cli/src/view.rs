@@ -7,7 +7,7 @@ use local::clusters::StepRecord;
 use local::progress::StepProgress;
 use pipeline::notice::Counts;
 use pipeline::outcome::Outcome;
-use pipeline::plan::Frozen;
+use pipeline::plan::{Frozen, PipelineKind};
 use pipeline::progress::{Observed, StepAccount, StepEnd, account, parse_step_name};
 use pipeline::report::{StepFailure, StepReport, StepResult};
 use pipeline::run::{Run, Work};
@@ -77,8 +77,8 @@ impl TableState {
             Self::Running(_) => "running",
             Self::Succeeded(_) => "succeeded",
             Self::Failed(_) => "failed",
-            Self::NoChanges => "no changes",
-            Self::NotRun(_) => "not run",
+            Self::NoChanges => "no_changes",
+            Self::NotRun(_) => "not_run",
         }
     }
 }
@@ -280,6 +280,14 @@ impl View {
         self.tables.len() - self.tables.iter().filter(open).count()
     }
 
+    /// What its steps are called.
+    pub fn unit(&self) -> &'static str {
+        match self.run.kind {
+            Some(PipelineKind::Custom) => "script",
+            _ => "table",
+        }
+    }
+
     pub fn milliseconds(&self) -> i64 {
         self.run.ended.unwrap_or(self.now).0 - self.run.received.0
     }
@@ -308,7 +316,7 @@ impl View {
         let counts = self.counts();
         let mut parts = Vec::new();
         if counts.succeeded > 0 {
-            parts.push(many(counts.succeeded as usize, "table"));
+            parts.push(many(counts.succeeded as usize, self.unit()));
             parts.push(format!("{} rows", counts.rows));
         }
         for (count, what) in [

@@ -177,8 +177,8 @@ fn to_do(view: &View) -> String {
     let todo = view.tables.len() - quiet;
     match (todo, quiet) {
         (0, 0) => "nothing to do".to_owned(),
-        (_, 0) => many(todo, "table"),
-        _ => format!("{}, {quiet} without changes", many(todo, "table")),
+        (_, 0) => many(todo, view.unit()),
+        _ => format!("{}, {quiet} without changes", many(todo, view.unit())),
     }
 }
 
@@ -236,13 +236,7 @@ impl Bars {
         for table in running {
             self.show_table(table, view);
         }
-        let text = format!(
-            "{}: {}: {} of {}",
-            view.run.input.pipeline,
-            view.state(),
-            view.ended_tables(),
-            many(view.tables.len(), "table")
-        );
+        let text = format!("{}: {}", view.run.input.pipeline, stage(view));
         self.run.get_or_insert_with(run_bar).set_message(text);
     }
 
@@ -278,6 +272,20 @@ impl Bars {
 impl Drop for Bars {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+/// How far a run is.
+fn stage(view: &View) -> String {
+    match view.run.status {
+        RunStatus::Received => "is planned".to_owned(),
+        RunStatus::Queued => "waits to be admitted".to_owned(),
+        RunStatus::Admitted => format!(
+            "{} of {}",
+            view.ended_tables(),
+            many(view.tables.len(), view.unit())
+        ),
+        RunStatus::Closing | RunStatus::Ended => format!("{}, ends its cluster", view.state()),
     }
 }
 

@@ -17,7 +17,10 @@ use std::time::Duration;
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 const STREAMS: [&str; 2] = ["stdout", "stderr"];
 
-/// What the steps of a run wrote: stdout and stderr of each, those of failed steps last
+/// What the steps of a run wrote
+///
+/// stdout and stderr of each step under a header, those of failed steps last, so that they stand right above the prompt.
+/// What the supervisors of its clusters wrote comes first.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// A run id, the beginning of one or of its last part, or `last`
@@ -30,12 +33,13 @@ pub struct Arguments {
     follow: bool,
 }
 
-/// What one step writes to one stream.
+/// What one step writes to one stream, or what the supervisor of a cluster writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Log {
-    table: String,
-    attempt: u32,
-    state: String,
+    /// The name of the step, or the id of the cluster.
+    source: String,
+    attempt: Option<u32>,
+    state: Option<String>,
     stream: &'static str,
     path: PathBuf,
 }
@@ -53,18 +57,18 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble>
             (true, _) => follow(&local, run, table).await?,
             (false, true) => {
                 let mut logs = Vec::new();
-                for log in logs_of(&local, &run, table)? {
+                for log in started(&local, &run, table)? {
                     logs.push(as_json(&log, &local.log_from(&log.path, 0)?));
                 }
                 print::json(&Value::Array(logs))?;
             }
-            (false, false) => all(&local, &run, table)?,
+            (false, false) => all(&local, started(&local, &run, table)?)?,
         }
         Ok(ExitCode::SUCCESS)
     })
 }
 
-/// The logs of a run's steps in order, those of failed steps last.
+/// What supervisors wrote, then the logs of a run's steps in order, those of failed steps last; of one table when it is named.
 fn logs_of(local: &Local, run: &Run, table: Option<&str>) -> Result<Vec<Log>, Trouble> {
     let mut logs = Vec::new();
     for cluster in run
@@ -72,6 +76,13 @@ fn logs_of(local: &Local, run: &Run, table: Option<&str>) -> Result<Vec<Log>, Tr
         .iter()
         .filter_map(|cluster| cluster.id.as_ref())
     {
+        logs.push(Log {
+            source: cluster.clone(),
+            attempt: None,
+            state: None,
+            stream: "supervisor",
+            path: local.home().cluster_logs(cluster).join("supervisor.log"),
+        });
         for step in local.cluster_steps(cluster)? {
             let folder = local.home().step_logs(cluster, &step.id);
             logs.extend(
@@ -82,41 +93,52 @@ fn logs_of(local: &Local, run: &Run, table: Option<&str>) -> Result<Vec<Log>, Tr
         }
     }
     if let Some(name) = table {
-        if !logs.is_empty() && logs.iter().all(|log| log.table != name) {
-            return Err(Trouble::usage(format!(
-                "run `{}` has no step `{name}` that was started",
-                run.run_id
-            ))
-            .hint(format!("headwater show {}", run.run_id)));
-        }
-        logs.retain(|log| log.table == name);
+        logs.retain(|log| log.source == name);
     }
-    logs.sort_by_key(|log| log.state == "FAILED");
+    logs.sort_by_key(|log| {
+        (
+            log.attempt.is_some(),
+            log.state.as_deref() == Some("FAILED"),
+        )
+    });
     Ok(logs)
+}
+
+/// Fails when a table is named that was not started.
+fn started(local: &Local, run: &Run, table: Option<&str>) -> Result<Vec<Log>, Trouble> {
+    let logs = logs_of(local, run, table)?;
+    match table {
+        Some(name) if logs.is_empty() => Err(Trouble::usage(format!(
+            "run `{}` has started no step `{name}`",
+            run.run_id
+        ))
+        .hint(format!("headwater show {}", run.run_id))),
+        _ => Ok(logs),
+    }
 }
 
 fn log(step: &StepRecord, stream: &'static str, path: PathBuf) -> Option<Log> {
     let (_, attempt) = parse_step_name(&step.name)?;
-    let table = step.name.splitn(3, '-').nth(2)?.to_owned();
     Some(Log {
-        table,
-        attempt,
-        state: step.state.clone(),
+        source: step.name.splitn(3, '-').nth(2)?.to_owned(),
+        attempt: Some(attempt),
+        state: Some(step.state.clone()),
         stream,
         path,
     })
 }
 
 fn header(log: &Log) -> String {
-    format!(
-        "==> {}, attempt {}, {}: {} <==\n",
-        log.table, log.attempt, log.state, log.stream
-    )
+    let mut title = log.source.clone();
+    if let (Some(attempt), Some(state)) = (log.attempt, &log.state) {
+        title = format!("{title}, attempt {attempt}, {state}");
+    }
+    format!("==> {title}: {} <==\n", log.stream)
 }
 
 fn as_json(log: &Log, bytes: &[u8]) -> Value {
     json!({
-        "table": log.table,
+        "source": log.source,
         "attempt": log.attempt,
         "state": log.state,
         "stream": log.stream,
@@ -125,9 +147,9 @@ fn as_json(log: &Log, bytes: &[u8]) -> Value {
     })
 }
 
-fn all(local: &Local, run: &Run, table: Option<&str>) -> Result<(), Trouble> {
+fn all(local: &Local, logs: Vec<Log>) -> Result<(), Trouble> {
     let mut written = false;
-    for log in logs_of(local, run, table)? {
+    for log in logs {
         let bytes = local.log_from(&log.path, 0)?;
         if bytes.is_empty() {
             continue;

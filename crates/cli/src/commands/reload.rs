@@ -28,7 +28,7 @@ pub struct Arguments {
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble> {
     let local = context.open()?;
-    let key = arguments.key.unwrap_or_else(|| new_key(&local));
+    let key = arguments.key.unwrap_or_else(new_key);
     let input = control::reload(&arguments.identifier, arguments.tables, &key);
     let request = PlanRequest {
         identifier: input.identifier.clone(),

@@ -62,7 +62,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble>
     let input = StartInput {
         trigger: Trigger {
             kind: TriggerKind::Manual,
-            id: arguments.key.unwrap_or_else(|| new_key(&local)),
+            id: arguments.key.unwrap_or_else(new_key),
             due: None,
             interval_minutes: None,
         },

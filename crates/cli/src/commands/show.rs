@@ -8,6 +8,7 @@ use local::Local;
 use local::executions::HistoryEvent;
 use pipeline::plan::{Frozen, StepWork};
 use pipeline::position::Position;
+use pipeline::time::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -131,7 +132,9 @@ fn text(shown: &Shown) -> String {
     let mut text = head(shown);
     // Writing to a String cannot fail.
     let view = &shown.view;
-    let _ = write!(text, "\n{}", states(&shown.history, &shown.view));
+    let end = view.run.ended.unwrap_or(view.now);
+    let _ = write!(text, "\n{}", states(&shown.history, end));
+
     if !view.tables.is_empty() {
         let rows: Vec<Vec<String>> = view
             .tables
@@ -204,18 +207,24 @@ fn head(shown: &Shown) -> String {
 
 /// How a state's entering is called in a history.
 const ENTERED: &str = "StateEntered";
+/// States that take time.
+const TAKING: [&str; 2] = ["Task", "Wait"];
 
-/// Each stay in a state with what it took; rounds of the same states are told once, with their number.
-fn states(history: &[HistoryEvent], view: &View) -> String {
-    let entered: Vec<(&str, i64)> = history
+/// Tasks and waits in order, each with what it took in all; and what went wrong on the way.
+fn states(history: &[HistoryEvent], end: Timestamp) -> String {
+    let entered: Vec<(&str, &str, i64)> = history
         .iter()
-        .filter(|event| event.kind.ends_with(ENTERED))
-        .filter_map(|event| Some((event.state.as_deref()?, event.at.0)))
+        .filter_map(|event| {
+            let kind = event.kind.strip_suffix(ENTERED)?;
+            Some((kind, event.state.as_deref()?, event.at.0))
+        })
         .collect();
-    let end = view.run.ended.unwrap_or(view.now).0;
     let mut stays: Vec<(&str, i64, i64, u32)> = Vec::new();
-    for (number, (state, at)) in entered.iter().enumerate() {
-        let left = entered.get(number + 1).map_or(end, |(_, at)| *at);
+    for (number, (kind, state, at)) in entered.iter().enumerate() {
+        if !TAKING.contains(kind) {
+            continue;
+        }
+        let left = entered.get(number + 1).map_or(end.0, |(_, _, at)| *at);
         let took = (left - at).max(0);
         match stays.iter_mut().find(|(name, ..)| name == state) {
             Some((_, _, total, times)) => {
@@ -230,13 +239,20 @@ fn states(history: &[HistoryEvent], view: &View) -> String {
         .map(|(state, at, took, times)| {
             vec![
                 (*state).to_owned(),
-                pipeline::time::Timestamp(*at).to_string(),
+                Timestamp(*at).to_string(),
                 duration(*took),
                 times.to_string(),
             ]
         })
         .collect();
-    columns(&["state", "first entered", "took", "times"], &rows)
+    let faults: String = history.iter().filter_map(fault).collect();
+    columns(&["state", "first entered", "took", "times"], &rows) + &faults
+}
+
+fn fault(event: &HistoryEvent) -> Option<String> {
+    let (error, cause) = (event.error.as_ref()?, event.cause.as_deref());
+    let cause = cause.map_or(String::new(), |cause| format!(": {cause}"));
+    Some(format!("{} {}: {error}{cause}\n", event.at, event.kind))
 }
 
 const TITLES: [&str; 10] = [
@@ -267,7 +283,7 @@ fn row(table: &Table, position: Option<&Position>, view: &View) -> Vec<String> {
     let applied = position.and_then(|position| position.applied.as_ref());
     vec![
         table.name.clone(),
-        table.state.name().to_owned(),
+        table.state.name().replace('_', " "),
         number(table.rows()),
         time.map_or(String::new(), duration),
         number(

@@ -41,7 +41,7 @@ impl Scene {
             folder: TempDir::new().expect("a temporary folder"),
         };
         let script = format!(
-            "#!/bin/sh\n{PLAYED}=\"$*\" exec '{}' worker_process --exact --nocapture\n",
+            "#!/bin/sh\n[ ! -e \"$HEADWATER_HOME/deaf\" ] || trap '' TERM\n{PLAYED}=\"$*\" exec '{}' worker_process --exact --nocapture\n",
             std::env::current_exe().expect("this program").display()
         );
         std::fs::write(scene.worker(), script).expect("written");
@@ -91,7 +91,7 @@ impl Scene {
         self.folder.path().join("headwater-worker")
     }
 
-    /// Lets go what `public.held` waits for, or mends `public.broken`.
+    /// `let go` ends what `public.held` waits for, `mended` mends `public.broken`, `deaf` makes workers that no SIGTERM ends.
     pub fn put(&self, file: &str) {
         std::fs::write(self.home().join(file), "").expect("written");
     }
