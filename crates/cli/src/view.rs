@@ -495,3 +495,36 @@ fn meant<'a>(all: &'a [String], text: &str) -> Result<&'a str, Trouble> {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_found_by_a_part_that_only_it_has() {
+        let all: Vec<String> = ["shop-load-1a2b", "shop-load-1a9c", "shop-seed-77ff"]
+            .map(str::to_owned)
+            .into();
+        for (text, run_id) in [
+            ("last", "shop-seed-77ff"),
+            ("shop-load-1a2b", "shop-load-1a2b"),
+            ("shop-s", "shop-seed-77ff"),
+            ("1a9", "shop-load-1a9c"),
+        ] {
+            assert_eq!(meant(&all, text).ok(), Some(run_id), "{text}");
+        }
+        for (text, message) in [
+            ("shop-load", "error: `shop-load` may be any of 2 runs"),
+            (
+                "1a",
+                "hint: write more of it; the newest of them is `shop-load-1a9c`",
+            ),
+            ("shop-seed-77fe", "hint: did you mean `shop-seed-77ff`?"),
+            ("", "error: there is no run ``"),
+        ] {
+            let refused = meant(&all, text).expect_err(text).to_string();
+            assert!(refused.contains(message), "{text}: {refused}");
+        }
+        assert!(meant(&[], "last").is_err());
+    }
+}

@@ -382,6 +382,47 @@ fn a_run_goes_on_when_its_terminal_closes_and_when_it_is_killed() {
 }
 
 #[test]
+fn a_driver_killed_between_any_two_states_is_followed_by_the_next_command() {
+    // With nothing to do there is no cluster, whose supervisor would sweep too.
+    let scene = Scene::with_tables(&[]);
+    let list = scene.home().join("points");
+    let clean = output(scene.load(&[]).env("HEADWATER_KILL_LIST", &list));
+    ends(0, &clean);
+    let points = std::fs::read_to_string(&list).expect("written");
+    let saves = points
+        .lines()
+        .filter(|line| line.ends_with(AFTER_SAVE))
+        .count();
+    assert!(saves > 10, "{points}");
+    std::thread::scope(|scope| {
+        for nth in (1..=saves).step_by(2) {
+            scope.spawn(move || killed_at(nth));
+        }
+    });
+}
+
+const AFTER_SAVE: &str = "runner.after.save";
+
+/// Kills the driver of a chain of two runs, and sees another command take both to their end.
+fn killed_at(nth: usize) {
+    let scene = Scene::with_tables(&[]);
+    let killed = output(
+        scene
+            .load(&[])
+            .env("HEADWATER_KILL_AT", format!("{AFTER_SAVE}:{nth}")),
+    );
+    assert_eq!(killed.status.code(), None, "{nth}: {}", said(&killed));
+    let runs = wait_for(&format!("both runs end after a kill at {nth}"), || {
+        let runs = scene.runs();
+        let ended = runs.iter().filter(|run| run["status"] == "ENDED").count();
+        (ended == 2).then_some(runs)
+    });
+    for run in runs {
+        assert_eq!(run["outcome"], "SUCCEEDED", "{nth}: {run:#}");
+    }
+}
+
+#[test]
 fn a_detached_run_is_followed_by_its_logs_and_its_key_starts_it_once() {
     let scene = Scene::with_tables(&["public.held"]);
     let detached = output(&mut scene.load(&["--detach", "--key", "monday", "--no-chain"]));
