@@ -7,10 +7,11 @@ use local::process::Internal;
 use local::runner::{Host, drive_chain};
 use pipeline::run::{Run, RunStatus};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
+use tasks::cluster::terminal;
 use tasks::error::TaskError;
-use tasks::port::Executions;
+use tasks::port::{Clusters, Executions, PortError};
 use tasks::record::{self, Versioned};
 use tasks::sweep::Swept;
 use tasks::{Settings, dispatch, sweep};
@@ -23,8 +24,18 @@ const CHAIN_ENTRY: &str = "#chain";
 struct Tasks<'a> {
     local: &'a Local,
     settings: Settings,
-    /// Executions of which a wait was cut: once is enough, the next task ends the run.
-    cut: Mutex<BTreeSet<String>>,
+    /// For which news a wait of an execution was cut last: the next task acts on it, so once is enough.
+    cut: Mutex<BTreeMap<String, News>>,
+}
+
+/// What makes a wait needless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum News {
+    Cancelled,
+    /// So many steps were submitted to the present cluster, and all have ended.
+    StepsEnded(usize),
+    /// So many clusters were had, and all have ended.
+    ClustersEnded(usize),
 }
 
 impl<'a> Tasks<'a> {
@@ -46,21 +57,52 @@ impl Host for Tasks<'_> {
     }
 
     async fn cuts_waits(&self, execution: &str) -> bool {
-        let run: Result<Option<Versioned<Run>>, TaskError> =
-            record::get(self.local, &record::run(execution)).await;
-        let cancelled = matches!(run, Ok(Some(run)) if is_being_cancelled(&run.value));
+        // Without an answer the wait just goes on.
+        let Ok(Some(news)) = news(self.local, execution).await else {
+            return false;
+        };
         let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
-        cancelled && cut.insert(execution.to_owned())
+        cut.insert(execution.to_owned(), news) != Some(news)
     }
 }
 
-/// Whether a cancel was asked for that no task has seen. While a run closes, its waits are for its cluster.
-fn is_being_cancelled(run: &Run) -> bool {
-    let open = match run.status {
-        RunStatus::Received | RunStatus::Queued | RunStatus::Admitted => true,
-        RunStatus::Closing | RunStatus::Ended => false,
+async fn news(local: &Local, execution: &str) -> Result<Option<News>, TaskError> {
+    let run: Option<Versioned<Run>> = record::get(local, &record::run(execution)).await?;
+    let Some(Versioned { value: run, .. }) = run else {
+        return Ok(None);
     };
-    open && run.cancel.is_some()
+    match run.status {
+        RunStatus::Received | RunStatus::Queued | RunStatus::Admitted if run.cancel.is_some() => {
+            Ok(Some(News::Cancelled))
+        }
+        RunStatus::Received | RunStatus::Queued | RunStatus::Ended => Ok(None),
+        RunStatus::Admitted => Ok(steps_ended(local, &run)?),
+        RunStatus::Closing => clusters_ended(local, &run).await,
+    }
+}
+
+fn steps_ended(local: &Local, run: &Run) -> Result<Option<News>, PortError> {
+    let Some(cluster) = run.cluster().and_then(|cluster| cluster.id.as_ref()) else {
+        return Ok(None);
+    };
+    let steps = local.cluster_steps(cluster)?;
+    let all_ended = !steps.is_empty() && steps.iter().all(|step| step.ended.is_some());
+    Ok(all_ended.then_some(News::StepsEnded(steps.len())))
+}
+
+async fn clusters_ended(local: &Local, run: &Run) -> Result<Option<News>, TaskError> {
+    for id in run
+        .clusters
+        .iter()
+        .filter_map(|cluster| cluster.id.as_ref())
+    {
+        if let Some(cluster) = local.describe_cluster(id).await?
+            && !terminal(&cluster.state)
+        {
+            return Ok(None);
+        }
+    }
+    Ok(Some(News::ClustersEnded(run.clusters.len())))
 }
 
 /// Drives an execution and those that follow it in this process, or sees another process do so.

@@ -104,9 +104,8 @@ impl Table {
 
     /// How it ended, in one line; `None` while it has not.
     pub fn ending(&self) -> Option<String> {
-        let time = self
-            .milliseconds(self.started?)
-            .filter(|_| self.ended.is_some());
+        let time = self.started.zip(self.ended);
+        let time = time.map(|(started, ended)| ended.0 - started.0);
         match &self.state {
             TableState::Waiting | TableState::Running(_) => None,
             TableState::Succeeded(report) => Some(done(report, time)),
@@ -309,6 +308,20 @@ impl View {
         let cause = self.run.cause.as_ref();
         let cause = cause.map(|cause| format!("{}: {}", cause.error, cause.message));
         self.run.skip.clone().or(cause)
+    }
+
+    /// That, or the first table that failed.
+    pub fn first_fault(&self) -> Option<String> {
+        let failed = |table: &Table| match &table.state {
+            TableState::Failed(failure) => Some(format!("{}: {}", table.name, failure.error)),
+            TableState::Waiting
+            | TableState::Running(_)
+            | TableState::Succeeded(_)
+            | TableState::NoChanges
+            | TableState::NotRun(_) => None,
+        };
+        self.reason()
+            .or_else(|| self.tables.iter().find_map(failed))
     }
 
     /// One line that sums up.

@@ -2,7 +2,7 @@
 
 mod scene;
 
-use scene::{IDENTIFIER, Scene, processes, said, stderr, stdout, wait_for};
+use scene::{IDENTIFIER, Scene, end_of, processes, said, stderr, stdout, wait_for};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
@@ -290,7 +290,7 @@ fn a_second_run_waits_says_so_and_follows_the_first() {
     assert_eq!(running["tables"][0]["expected"], 100);
     scene.put("let go");
     for (child, waited) in [(first, false), (second, true)] {
-        let ended = child.wait_with_output().expect("it ends");
+        let ended = end_of(child);
         ends(0, &ended);
         assert_eq!(
             stderr(&ended).contains("waits to be admitted: before it is run `shop-jdbc_load-"),
@@ -313,7 +313,7 @@ fn a_cancelled_run_ends_aborted_in_both_terminals() {
         "{}",
         said(&cancelled)
     );
-    let ended = run.wait_with_output().expect("it ends");
+    let ended = end_of(run);
     ends(1, &ended);
     assert!(
         stdout(&ended).contains(": Cancelled: the run was cancelled"),
@@ -336,7 +336,7 @@ fn the_first_interrupt_cancels_and_waits() {
     let run = scene.start(&mut scene.load(&[]));
     scene.wait_until_held();
     signal(&run, "-INT");
-    let ended = run.wait_with_output().expect("it ends");
+    let ended = end_of(run);
     ends(1, &ended);
     assert!(stderr(&ended).contains("cancelling"), "{}", said(&ended));
     assert!(stdout(&ended).contains(": ABORTED, "), "{}", said(&ended));
@@ -355,7 +355,7 @@ fn a_second_interrupt_leaves_the_cancel_to_the_background() {
     while !line().starts_with("cancelling") {}
     signal(&run, "-INT");
     while !line().ends_with("goes on in the background") {}
-    assert_eq!(run.wait().expect("it ends").code(), Some(1));
+    ends(1, &end_of(run));
     wait_for("the run is cancelled", || {
         (scene.runs()[0]["outcome"] == "ABORTED").then_some(())
     });
@@ -368,7 +368,7 @@ fn a_run_goes_on_when_its_terminal_closes_and_when_it_is_killed() {
         let run = scene.start(&mut scene.load(&["--no-chain"]));
         scene.wait_until_held();
         signal(&run, name);
-        let ended = run.wait_with_output().expect("it ends");
+        let ended = end_of(run);
         assert_ne!(ended.status.code(), Some(0), "{name}");
         scene.put("let go");
         // Any command sweeps first.
@@ -432,14 +432,14 @@ fn a_detached_run_is_followed_by_its_logs_and_its_key_starts_it_once() {
     let follower = scene.start(&mut scene.headwater(&["logs", &run_id, "--follow"]));
     let again = scene.start(&mut scene.load(&["--key", "monday", "--no-chain"]));
     scene.put("let go");
-    let followed = follower.wait_with_output().expect("it ends");
+    let followed = end_of(follower);
     ends(0, &followed);
     assert!(
         stdout(&followed).contains("public.held begins"),
         "{}",
         said(&followed)
     );
-    let again = again.wait_with_output().expect("it ends");
+    let again = end_of(again);
     ends(0, &again);
     assert!(
         stderr(&again).contains("was started before with this key"),
@@ -469,7 +469,7 @@ fn a_reader_that_goes_away_is_no_error() {
             .stderr(Stdio::piped())
             .spawn()
             .expect("it starts");
-        let ended = child.wait_with_output().expect("it ends");
+        let ended = end_of(child);
         ends(0, &ended);
         assert!(!stderr(&ended).contains("error"), "{}", said(&ended));
     }

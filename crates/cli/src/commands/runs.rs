@@ -49,7 +49,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble>
 fn row(view: &View) -> Vec<String> {
     let run = &view.run;
     let counts = view.counts();
-    let reason = view.reason().unwrap_or_default();
+    let fault = view.first_fault().unwrap_or_default();
     vec![
         run.run_id.clone(),
         run.input.pipeline.clone(),
@@ -59,6 +59,6 @@ fn row(view: &View) -> Vec<String> {
         view.state(),
         (counts.succeeded + counts.no_changes).to_string(),
         (counts.failed + counts.not_run).to_string(),
-        reason.lines().next().unwrap_or_default().to_owned(),
+        fault.lines().next().unwrap_or_default().to_owned(),
     ]
 }

@@ -132,8 +132,7 @@ fn text(shown: &Shown) -> String {
     let mut text = head(shown);
     // Writing to a String cannot fail.
     let view = &shown.view;
-    let end = view.run.ended.unwrap_or(view.now);
-    let _ = write!(text, "\n{}", states(&shown.history, end));
+    let _ = write!(text, "\n{}", states(&shown.history, view));
 
     if !view.tables.is_empty() {
         let rows: Vec<Vec<String>> = view
@@ -211,7 +210,8 @@ const ENTERED: &str = "StateEntered";
 const TAKING: [&str; 2] = ["Task", "Wait"];
 
 /// Tasks and waits in order, each with what it took in all; and what went wrong on the way.
-fn states(history: &[HistoryEvent], end: Timestamp) -> String {
+fn states(history: &[HistoryEvent], view: &View) -> String {
+    let end = view.run.ended.unwrap_or(view.now);
     let entered: Vec<(&str, &str, i64)> = history
         .iter()
         .filter_map(|event| {
@@ -245,7 +245,13 @@ fn states(history: &[HistoryEvent], end: Timestamp) -> String {
             ]
         })
         .collect();
-    let faults: String = history.iter().filter_map(fault).collect();
+    // An execution fails with the name of its run's outcome, which is told already.
+    let outcome = view.state();
+    let faults: String = history
+        .iter()
+        .filter(|event| event.error.as_ref() != Some(&outcome))
+        .filter_map(fault)
+        .collect();
     columns(&["state", "first entered", "took", "times"], &rows) + &faults
 }
 
@@ -323,6 +329,9 @@ fn remarks(table: &Table) -> String {
     if lines.is_empty() {
         return String::new();
     }
-    let lines: String = lines.iter().map(|line| format!("  {line}\n")).collect();
+    let lines: String = lines
+        .iter()
+        .map(|line| format!("  {}\n", line.replace('\n', "\n  ")))
+        .collect();
     format!("\n{}:\n{lines}", table.name)
 }

@@ -171,6 +171,14 @@ pub fn processes(home: &Path) -> Vec<String> {
         .collect()
 }
 
+/// Waits for a program's end.
+pub fn end_of(mut child: Child) -> Output {
+    wait_for("the program ends", || {
+        child.try_wait().expect("it can be waited for")
+    });
+    child.wait_with_output().expect("it has ended")
+}
+
 /// All that a program said.
 pub fn said(output: &Output) -> String {
     format!(
