@@ -101,7 +101,12 @@ fn main() -> ExitCode {
 
 /// What the program tells of itself, on stderr: warnings, or what HEADWATER_LOG names.
 fn trace() {
-    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|error| {
+        if std::env::var_os(LOG_VARIABLE).is_some() {
+            print::say(&format!("warning: `{LOG_VARIABLE}` is left aside: {error}"));
+        }
+        EnvFilter::new("warn")
+    });
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(print::stderr_is_coloured())

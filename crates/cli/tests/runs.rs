@@ -284,6 +284,13 @@ fn a_second_run_waits_says_so_and_follows_the_first() {
         let runs = scene.runs();
         (runs.len() == 2 && runs[1]["status"] == "QUEUED").then_some(())
     });
+    let third = output(&mut scene.load(&["--no-chain"]));
+    ends(1, &third);
+    assert!(
+        stdout(&third).contains(": SKIPPED, ") && stdout(&third).contains(": Merged: run `"),
+        "{}",
+        said(&third)
+    );
     let running = scene.json(&["show", scene.runs()[0]["run_id"].as_str().expect("an id")]);
     assert_eq!(running["tables"][0]["state"], "running");
     assert_eq!(running["tables"][0]["rows"], 40);
@@ -420,6 +427,32 @@ fn killed_at(nth: usize) {
     for run in runs {
         assert_eq!(run["outcome"], "SUCCEEDED", "{nth}: {run:#}");
     }
+}
+
+#[test]
+fn a_sweep_says_what_it_repaired() {
+    let scene = Scene::with_tables(&[]);
+    let point = format!("{AFTER_SAVE}:3");
+    let killed = output(scene.load(&["--no-chain"]).env("HEADWATER_KILL_AT", point));
+    assert_eq!(killed.status.code(), None, "{}", said(&killed));
+    let resumed = wait_for("the sweep starts another driver", || {
+        let swept = scene.json(&["sweep"]);
+        (swept["resumed"] != json!([])).then(|| swept["resumed"][0].clone())
+    });
+    wait_for("the run ends", || {
+        let runs = scene.runs();
+        (runs.len() == 1 && runs[0]["outcome"] == "SUCCEEDED").then(|| {
+            assert_eq!(runs[0]["run_id"], resumed);
+        })
+    });
+    let idle = output(&mut scene.headwater(&["sweep"]));
+    ends(0, &idle);
+    assert_eq!(stdout(&idle), "");
+    assert!(
+        stderr(&idle).contains("nothing to repair"),
+        "{}",
+        said(&idle)
+    );
 }
 
 #[test]
