@@ -20,7 +20,7 @@ pub struct Arguments {
     /// Every row, not just their number
     #[arg(long)]
     deep: bool,
-    /// Waits so long at most for the lake
+    /// Waits so long at most for the lake; 60 unless given
     #[arg(long, value_name = "SECONDS")]
     wait_seconds: Option<u64>,
 }
