@@ -4,6 +4,9 @@
 
 mod context;
 mod print;
+mod items;
+mod findings;
+mod plan_text;
 mod view;
 mod driver;
 mod watch;
@@ -14,7 +17,8 @@ mod commands;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    cancel, capture, internal, logs, reconcile, reload, resume, run, runs, show, sweep,
+    cancel, capture, check, diff, export, import, internal, logs, migrate, plan, reconcile, reload,
+    resume, run, runs, show, sweep,
 };
 use context::Context;
 use std::path::PathBuf;
@@ -59,6 +63,12 @@ struct Cli {
 /// In the order of the help.
 #[derive(Subcommand)]
 enum Command {
+    Check(check::Arguments),
+    Plan(plan::Arguments),
+    Import(import::Arguments),
+    Export(export::Arguments),
+    Diff(diff::Arguments),
+    Migrate(migrate::Arguments),
     Run(run::Arguments),
     Resume(resume::Arguments),
     Reload(reload::Arguments),
@@ -81,6 +91,12 @@ fn main() -> ExitCode {
         json: cli.json,
     };
     let ended = match cli.command {
+        Command::Check(arguments) => check::run(context, arguments),
+        Command::Plan(arguments) => plan::run(context, arguments),
+        Command::Import(arguments) => import::run(context, arguments),
+        Command::Export(arguments) => export::run(context, arguments),
+        Command::Diff(arguments) => diff::run(context, arguments),
+        Command::Migrate(arguments) => migrate::run(context, arguments),
         Command::Run(arguments) => run::run(context, arguments),
         Command::Resume(arguments) => resume::run(context, arguments),
         Command::Reload(arguments) => reload::run(context, arguments),
