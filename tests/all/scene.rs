@@ -157,7 +157,6 @@ impl<'a> Scene<'a> {
         command
             .args(arguments)
             .env("HEADWATER_HOME", self.home())
-            .env("HEADWATER_WAIT_DIVISOR", "20")
             .env_remove("HEADWATER_KILL_AT")
             .env_remove("HEADWATER_KILL_LIST");
         command

@@ -1,1 +1,19 @@
 //! One module per command: its `Arguments`, and `run`, which is told the context and answers with the exit code.
+
+pub mod check;
+pub mod plan;
+pub mod import;
+pub mod export;
+pub mod diff;
+pub mod migrate;
+pub mod run;
+pub mod resume;
+pub mod reload;
+pub mod cancel;
+pub mod runs;
+pub mod show;
+pub mod logs;
+pub mod sweep;
+pub mod capture;
+pub mod reconcile;
+pub mod internal;

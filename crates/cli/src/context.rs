@@ -1,11 +1,14 @@
 //! What every command is given, and why one cannot go on.
 
+use crate::print;
 use local::Local;
 use pipeline::deployment::Deployment;
 use pipeline::problem::Problem;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tasks::error::TaskError;
+use tasks::port::PortError;
 
 /// The state machine of a run, as this program was built with it.
 pub const DEFINITION: &str = include_str!("../../../statemachines/pipeline.asl.json");
@@ -25,8 +28,19 @@ impl Context {
     /// The home folder, made where it is missing.
     pub fn open(&self) -> Result<Local, Trouble> {
         let local = Local::open(&self.home).map_err(|error| Trouble::failed(error.to_string()))?;
-        Ok(local.with_definition(DEFINITION.to_owned()))
+        Ok(local
+            .with_definition(DEFINITION.to_owned())
+            .talk_to(print::say))
     }
+}
+
+/// Runs work of one thread: tasks, waits and signals take turns.
+pub fn block_on<T>(work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Trouble::failed(format!("no runtime can be had: {error}")))?
+        .block_on(work)
 }
 
 /// The deployment of a home folder.
@@ -77,6 +91,18 @@ impl Trouble {
 
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)
+    }
+}
+
+impl From<TaskError> for Trouble {
+    fn from(error: TaskError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl From<PortError> for Trouble {
+    fn from(error: PortError) -> Self {
+        Self::failed(error.to_string())
     }
 }
 

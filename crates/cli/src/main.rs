@@ -3,19 +3,45 @@
 //! stdout is data, stderr is talk. Exit codes: 0 done, 1 the run or check failed, 2 wrong usage.
 
 mod context;
+mod print;
+mod items;
+mod findings;
+mod plan_text;
+mod view;
+mod driver;
+mod watch;
+mod follow;
+mod request;
+mod worker;
 mod commands;
 
 use clap::{Parser, Subcommand};
+use commands::{
+    cancel, capture, check, diff, export, import, internal, logs, migrate, plan, reconcile, reload,
+    resume, run, runs, show, sweep,
+};
 use context::Context;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// What is logged, in the form of `EnvFilter`: `info`, `tasks=debug`.
+const LOG_VARIABLE: &str = "HEADWATER_LOG";
+
+const ENVIRONMENT: &str = "\
+Environment:
+  HEADWATER_HOME    instead of --home
+  HEADWATER_LOG     what is logged on stderr, for example `info` or `tasks=debug`
+  HEADWATER_WORKER  instead of the `headwater-worker` beside this program
+  NO_COLOR          no colours";
 
 #[derive(Parser)]
 #[command(
     name = "headwater",
     version,
     about = "Keeps a data lake up to date from an operational database",
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_help = ENVIRONMENT
 )]
 struct Cli {
     /// Where state, lake, logs and mails of this machine are
@@ -34,14 +60,72 @@ struct Cli {
     command: Command,
 }
 
+/// In the order of the help.
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Check(check::Arguments),
+    Plan(plan::Arguments),
+    Import(import::Arguments),
+    Export(export::Arguments),
+    Diff(diff::Arguments),
+    Migrate(migrate::Arguments),
+    Run(run::Arguments),
+    Resume(resume::Arguments),
+    Reload(reload::Arguments),
+    Cancel(cancel::Arguments),
+    Runs(runs::Arguments),
+    Show(show::Arguments),
+    Logs(logs::Arguments),
+    Sweep(sweep::Arguments),
+    Capture(capture::Arguments),
+    Reconcile(reconcile::Arguments),
+    #[command(hide = true)]
+    Internal(internal::Arguments),
+}
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let _context = Context {
+    trace();
+    let context = &Context {
         home: cli.home,
         json: cli.json,
     };
-    match cli.command {}
+    let ended = match cli.command {
+        Command::Check(arguments) => check::run(context, arguments),
+        Command::Plan(arguments) => plan::run(context, arguments),
+        Command::Import(arguments) => import::run(context, arguments),
+        Command::Export(arguments) => export::run(context, arguments),
+        Command::Diff(arguments) => diff::run(context, arguments),
+        Command::Migrate(arguments) => migrate::run(context, arguments),
+        Command::Run(arguments) => run::run(context, arguments),
+        Command::Resume(arguments) => resume::run(context, arguments),
+        Command::Reload(arguments) => reload::run(context, arguments),
+        Command::Cancel(arguments) => cancel::run(context, arguments),
+        Command::Runs(arguments) => runs::run(context, arguments),
+        Command::Show(arguments) => show::run(context, arguments),
+        Command::Logs(arguments) => logs::run(context, arguments),
+        Command::Sweep(arguments) => sweep::run(context, arguments),
+        Command::Capture(arguments) => capture::run(context, arguments),
+        Command::Reconcile(arguments) => reconcile::run(context, arguments),
+        Command::Internal(arguments) => internal::run(context, arguments),
+    };
+    ended.unwrap_or_else(|trouble| {
+        print::say(&trouble.to_string());
+        trouble.exit_code()
+    })
+}
+
+/// What the program tells of itself, on stderr: warnings, or what HEADWATER_LOG names.
+fn trace() {
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|error| {
+        if std::env::var_os(LOG_VARIABLE).is_some() {
+            print::say(&format!("warning: `{LOG_VARIABLE}` is left aside: {error}"));
+        }
+        EnvFilter::new("warn")
+    });
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(print::stderr_is_coloured())
+        .with_writer(std::io::stderr)
+        .init();
 }

@@ -58,6 +58,23 @@ impl Ledger for Local {
     }
 }
 
+impl Local {
+    /// The partitions whose names begin so, in order.
+    pub fn partitions(&self, prefix: &str) -> Result<Vec<String>, PortError> {
+        let database = self.database();
+        let mut statement = database
+            .prepare_cached(
+                "SELECT DISTINCT partition FROM ledger
+                 WHERE partition >= ?1 AND substr(partition, 1, length(?1)) = ?1 ORDER BY partition",
+            )
+            .map_err(port_error)?;
+        statement
+            .query_map([prefix], |row| row.get(0))
+            .and_then(Iterator::collect)
+            .map_err(port_error)
+    }
+}
+
 /// The same limits as DynamoDB's transactions have.
 fn refuse_malformed(writes: &[LedgerWrite]) -> Result<(), PortError> {
     let refused = |message| {

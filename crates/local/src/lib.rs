@@ -10,11 +10,12 @@ mod objects;
 mod mail;
 pub mod progress;
 pub mod process;
-mod clusters;
+pub mod clusters;
 pub mod supervisor;
 pub mod executions;
 pub mod runner;
 mod saved;
+mod logs;
 
 use home::Home;
 use pipeline::time::Timestamp;

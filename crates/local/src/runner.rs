@@ -25,7 +25,7 @@ const RESOURCE_SUFFIX: &str = "FunctionArn}";
 #[allow(async_fn_in_trait)]
 pub trait Host {
     async fn run_task(&self, task: &str, input: Value) -> Result<Value, TaskError>;
-    /// Whether a wait of this execution is not worth its rest: its run was cancelled meanwhile.
+    /// Whether a wait of this execution is not worth its rest: what it waits for has happened, or its run was cancelled.
     async fn cuts_waits(&self, execution: &str) -> bool;
 }
 

@@ -115,6 +115,15 @@ impl Deployment {
     }
 }
 
+/// The attributes of the file: the path of the object with a dot at its end, the names in it.
+pub const ATTRIBUTES: &[(&str, &[&str])] = &[
+    ("", KNOWN),
+    ("zones.", KNOWN_ZONES),
+    ("artifacts.", KNOWN_ARTIFACTS),
+    ("artifacts.<name>.", KNOWN_ARTIFACT),
+    ("cluster.", KNOWN_CLUSTER),
+    ("cluster.security_groups.", KNOWN_GROUPS),
+];
 const KNOWN: &[&str] = &[
     "target",
     "name",
@@ -138,6 +147,10 @@ const KNOWN_CLUSTER: &[&str] = &[
     "native_release_label",
     "tags",
 ];
+const KNOWN_ZONES: &[&str] = &["bronze", "silver", "gold", "runtime"];
+const KNOWN_ARTIFACTS: &[&str] = &["bootstrap", "worker", "jdbc_load", "jdbc_driver"];
+const KNOWN_ARTIFACT: &[&str] = &["uri", "sha256"];
+const KNOWN_GROUPS: &[&str] = &["primary", "core", "service_access"];
 /// How messages name the file.
 const KEY: &str = "deployment";
 
@@ -190,14 +203,13 @@ fn required(
 }
 
 fn zones(fields: &Fields, problems: &mut Vec<Problem>) -> Option<Zones> {
-    let names = ["bronze", "silver", "gold", "runtime"];
     fields.require(
         "zones",
         "the base URIs of bronze, silver, gold and runtime",
         problems,
     );
-    let zones = fields.object("zones", &names, problems)?;
-    let uris: Vec<Option<String>> = names
+    let zones = fields.object("zones", KNOWN_ZONES, problems)?;
+    let uris: Vec<Option<String>> = KNOWN_ZONES
         .iter()
         .map(|name| {
             let uri = required(&zones, name, "a base URI", problems)?;
@@ -237,9 +249,8 @@ fn aws(fields: &Fields, problems: &mut Vec<Problem>) -> Option<Aws> {
 }
 
 fn artifacts(fields: &Fields, problems: &mut Vec<Problem>) -> Option<Artifacts> {
-    let names = ["bootstrap", "worker", "jdbc_load", "jdbc_driver"];
     fields.require("artifacts", "the code that clusters fetch", problems);
-    let artifacts = fields.object("artifacts", &names, problems)?;
+    let artifacts = fields.object("artifacts", KNOWN_ARTIFACTS, problems)?;
     let mut one = |name: &str| {
         artifacts.require(name, "`uri` and `sha256`", problems);
         artifact(&artifacts, name, problems)
@@ -259,7 +270,7 @@ fn artifacts(fields: &Fields, problems: &mut Vec<Problem>) -> Option<Artifacts> 
 }
 
 fn artifact(fields: &Fields, name: &str, problems: &mut Vec<Problem>) -> Option<Artifact> {
-    let artifact = fields.object(name, &["uri", "sha256"], problems)?;
+    let artifact = fields.object(name, KNOWN_ARTIFACT, problems)?;
     let uri = required(&artifact, "uri", "an `s3://` URI", problems);
     let sha256 = required(&artifact, "sha256", "64 hexadecimal digits", problems)?;
     let fine = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
@@ -314,8 +325,7 @@ fn cluster(fields: &Fields, problems: &mut Vec<Problem>) -> Option<ClusterSettin
 }
 
 fn security_groups(cluster: &Fields, problems: &mut Vec<Problem>) -> Option<SecurityGroups> {
-    let known = ["primary", "core", "service_access"];
-    let groups = cluster.object("security_groups", &known, problems)?;
+    let groups = cluster.object("security_groups", KNOWN_GROUPS, problems)?;
     let primary = required(&groups, "primary", "a security group", problems);
     let core = required(&groups, "core", "a security group", problems);
     Some(SecurityGroups {

@@ -23,6 +23,8 @@ pub mod plan;
 
 pub mod normal;
 
+pub mod migrate;
+
 pub mod deployment;
 
 pub mod hudi_options;

@@ -23,7 +23,7 @@ const INTEGERS: [&str; 10] = [
     "schema_version",
 ];
 /// Attributes that are booleans, with dots.
-const BOOLEANS: [&str; 5] = [
+pub const BOOLEANS: [&str; 5] = [
     "enabled",
     "allowed_concurrent",
     "next_pipeline.enabled",
@@ -144,13 +144,16 @@ pub fn sha256(bytes: &[u8]) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case", tag = "change")]
 pub enum Difference {
+    /// An item is new; its attributes as JSON, by dotted path.
     Added {
         identifier: String,
         key: String,
+        attributes: BTreeMap<String, String>,
     },
     Removed {
         identifier: String,
         key: String,
+        attributes: BTreeMap<String, String>,
     },
     /// An attribute differs; `None` where it is absent.
     Changed {
@@ -166,8 +169,12 @@ impl std::fmt::Display for Difference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let absent = "absent".to_owned();
         match self {
-            Self::Added { identifier, key } => write!(f, "+ {identifier} {key}"),
-            Self::Removed { identifier, key } => write!(f, "- {identifier} {key}"),
+            Self::Added {
+                identifier, key, ..
+            } => write!(f, "+ {identifier} {key}"),
+            Self::Removed {
+                identifier, key, ..
+            } => write!(f, "- {identifier} {key}"),
             Self::Changed {
                 identifier,
                 key,
@@ -193,13 +200,15 @@ pub fn diff(before: &[Value], after: &[Value]) -> Vec<Difference> {
     for key in keys {
         let (identifier, config) = (key.0.clone(), key.1.clone());
         match (before.get(key), after.get(key)) {
-            (None, Some(_)) => differences.push(Difference::Added {
+            (None, Some(new)) => differences.push(Difference::Added {
                 identifier,
                 key: config,
+                attributes: attributes(new),
             }),
-            (Some(_), None) => differences.push(Difference::Removed {
+            (Some(old), None) => differences.push(Difference::Removed {
                 identifier,
                 key: config,
+                attributes: attributes(old),
             }),
             (Some(old), Some(new)) => changed(&identifier, &config, old, new, &mut differences),
             (None, None) => {}
@@ -217,6 +226,15 @@ fn by_key(items: &[Value]) -> BTreeMap<(String, String), BTreeMap<String, Value>
             flatten(item, "", &mut leaves);
             ((text(item, "identifier"), text(item, "config")), leaves)
         })
+        .collect()
+}
+
+/// What an item says, beside its key.
+fn attributes(leaves: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
+    leaves
+        .iter()
+        .filter(|(path, _)| !["identifier", "config"].contains(&path.as_str()))
+        .map(|(path, value)| (path.clone(), shown_name(path, value)))
         .collect()
 }
 

@@ -24,7 +24,8 @@ pub struct CaptureSettings {
     pub task: Option<String>,
 }
 
-const KNOWN: &[&str] = &[
+/// Attributes of the item.
+pub const KNOWN: &[&str] = &[
     "identifier",
     "config",
     "secret",
@@ -35,6 +36,8 @@ const KNOWN: &[&str] = &[
     "capture_silent_minutes",
     "clock_skew_minutes",
 ];
+/// Attributes of `capture`.
+pub const KNOWN_CAPTURE: &[&str] = &["kind", "slot", "task"];
 /// A week: a capture that is silent for longer is dead whatever the schedule.
 const SILENT_MINUTES_MAX: u32 = 7 * 24 * 60;
 const SKEW_MINUTES_MAX: u32 = 24 * 60;
@@ -89,7 +92,7 @@ fn secret_name(fields: &Fields, problems: &mut Vec<Problem>) -> Option<String> {
 }
 
 fn capture(fields: &Fields, problems: &mut Vec<Problem>) -> CaptureSettings {
-    let Some(below) = fields.object("capture", &["kind", "slot", "task"], problems) else {
+    let Some(below) = fields.object("capture", KNOWN_CAPTURE, problems) else {
         return CaptureSettings::default();
     };
     let kinds = [

@@ -20,6 +20,28 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use table::TableStep;
 
+/// The attributes of each form of item: the form, the path of the object with a dot at its end, the names in it.
+pub const ATTRIBUTES: &[(&str, &str, &[&str])] = &[
+    ("database::config", "", database::KNOWN),
+    ("database::config", "capture.", database::KNOWN_CAPTURE),
+    ("pipeline::", "", pipeline::KNOWN),
+    ("pipeline::", "emr_config.", pipeline::KNOWN_EMR),
+    ("pipeline::", "emr_config.master.", pipeline::KNOWN_MASTER),
+    ("pipeline::", "emr_config.worker.", pipeline::KNOWN_WORKER),
+    (
+        "pipeline::",
+        "emr_config.managed_scaling.",
+        pipeline::KNOWN_SCALING,
+    ),
+    ("pipeline::", "next_pipeline.", pipeline::KNOWN_NEXT),
+    ("step::system::", "", table::KNOWN),
+    ("step::system::", "hudi_config.", table::KNOWN_HUDI),
+    ("step::system::", "spark_jdbc_config.", safety::JDBC_OPTIONS),
+    ("step::<custom>::", "", script::KNOWN),
+    ("generation::config", "", KNOWN_GENERATION),
+];
+const KNOWN_GENERATION: &[&str] = &["identifier", "config", "generation"];
+
 /// The configuration of one identifier.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
@@ -168,6 +190,7 @@ impl Config {
         opt_outs: &OptOuts,
         problems: &mut Vec<Problem>,
     ) {
+        safety::check_secrets(text, map, problems);
         match key {
             ConfigKey::Database => self.database = database::parse(text, map, problems),
             ConfigKey::Pipeline(name) => {
@@ -203,8 +226,7 @@ impl Config {
 }
 
 fn generation(key: &str, map: &Map<String, Value>, problems: &mut Vec<Problem>) {
-    let known = ["identifier", "config", "generation"];
-    let fields = crate::value::Fields::open(key, "", map, &known, problems);
+    let fields = crate::value::Fields::open(key, "", map, KNOWN_GENERATION, problems);
     fields.require("generation", "the digest of the other items", problems);
     fields.text("generation", problems);
 }

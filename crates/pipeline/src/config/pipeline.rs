@@ -53,7 +53,8 @@ pub struct ManagedScaling {
     pub maximum: u32,
 }
 
-const KNOWN: &[&str] = &[
+/// Attributes of the item.
+pub const KNOWN: &[&str] = &[
     "identifier",
     "config",
     "emr_config",
@@ -65,7 +66,8 @@ const KNOWN: &[&str] = &[
     "notify",
     "timeout_minutes",
 ];
-const KNOWN_EMR: &[&str] = &[
+/// Attributes of `emr_config`, and of the objects in it.
+pub const KNOWN_EMR: &[&str] = &[
     "release_label",
     "master",
     "worker",
@@ -74,7 +76,11 @@ const KNOWN_EMR: &[&str] = &[
     "managed_scaling",
     "idle_timeout_minutes",
 ];
-const KNOWN_WORKER: &[&str] = &["instance_type", "count", "instance_types", "spot_percent"];
+pub const KNOWN_MASTER: &[&str] = &["instance_type"];
+pub const KNOWN_WORKER: &[&str] = &["instance_type", "count", "instance_types", "spot_percent"];
+pub const KNOWN_SCALING: &[&str] = &["minimum", "maximum"];
+/// Attributes of `next_pipeline`.
+pub const KNOWN_NEXT: &[&str] = &["pipeline_type", "enabled", "on"];
 
 pub const ENGINES: [(&str, Engine); 2] = [("spark", Engine::Spark), ("native", Engine::Native)];
 /// EMR's bound on steps at once.
@@ -123,7 +129,7 @@ pub fn parse(key: &str, map: &Map<String, Value>, problems: &mut Vec<Problem>) -
 
 fn emr(fields: &Fields, problems: &mut Vec<Problem>) -> Option<EmrConfig> {
     let emr = fields.object("emr_config", KNOWN_EMR, problems)?;
-    let master = emr.object("master", &["instance_type"], problems);
+    let master = emr.object("master", KNOWN_MASTER, problems);
     if let Some(master) = &master {
         master.require("instance_type", "an EC2 instance type", problems);
     }
@@ -199,7 +205,7 @@ fn worker(emr: &Fields, problems: &mut Vec<Problem>) -> Worker {
 }
 
 fn managed_scaling(emr: &Fields, problems: &mut Vec<Problem>) -> Option<ManagedScaling> {
-    let scaling = emr.object("managed_scaling", &["minimum", "maximum"], problems)?;
+    let scaling = emr.object("managed_scaling", KNOWN_SCALING, problems)?;
     scaling.require("minimum", "the least number of workers", problems);
     scaling.require("maximum", "the greatest number of workers", problems);
     let minimum = scaling.integer("minimum", 1..=WORKERS_MAX, problems)?;
@@ -245,11 +251,7 @@ fn allowed_concurrent(fields: &Fields, problems: &mut Vec<Problem>) -> Vec<Strin
 }
 
 fn next(fields: &Fields, problems: &mut Vec<Problem>) -> Option<NextPipeline> {
-    let next = fields.object(
-        "next_pipeline",
-        &["pipeline_type", "enabled", "on"],
-        problems,
-    )?;
+    let next = fields.object("next_pipeline", KNOWN_NEXT, problems)?;
     next.require("enabled", "`true` or `false`", problems);
     next.require("pipeline_type", "the name of a pipeline", problems);
     let enabled = next.boolean("enabled", problems);

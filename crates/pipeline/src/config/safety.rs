@@ -1,13 +1,14 @@
 //! What configuration may not do: whoever may write the table decides what runs on the cluster.
 
 use crate::problem::{Problem, nearest};
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// `spark_conf` keys that a deployment allows by name beyond the list. What is refused stays refused.
 pub type OptOuts = BTreeSet<String>;
 
 /// Keys that are refused whatever the deployment says, and why. `*` stands for any text.
-const REFUSED: &[(&str, &str)] = &[
+pub const REFUSED: &[(&str, &str)] = &[
     ("*extraJavaOptions", "it can load code into the JVM"),
     ("*defaultJavaOptions", "it can load code into the JVM"),
     ("*extraClassPath", "it loads code"),
@@ -60,7 +61,7 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 /// Keys that may be set.
-const ALLOWED: &[&str] = &[
+pub const ALLOWED: &[&str] = &[
     // sizing
     "spark.driver.cores",
     "spark.driver.memory",
@@ -167,7 +168,7 @@ pub fn check_spark_conf(
 }
 
 /// Options of Spark's JDBC source that may be set.
-const JDBC_OPTIONS: &[&str] = &[
+pub const JDBC_OPTIONS: &[&str] = &[
     "dbtable",
     "query",
     "prepareQuery",
@@ -187,13 +188,16 @@ const JDBC_OPTIONS: &[&str] = &[
     "sessionInitStatement",
 ];
 
+/// Options that say where and as whom to connect.
+pub const JDBC_REFUSED: [&str; 4] = ["url", "user", "password", "driver"];
+
 /// Notes each JDBC option that may not be set or does not go with the others.
 pub fn check_jdbc(key: &str, options: &BTreeMap<String, String>, problems: &mut Vec<Problem>) {
     let given = |wanted: &str| options.keys().any(|name| name.eq_ignore_ascii_case(wanted));
     for name in options.keys() {
         let path = format!("spark_jdbc_config.{name}");
         let lower = name.to_ascii_lowercase();
-        if ["url", "user", "password", "driver"].contains(&lower.as_str()) {
+        if JDBC_REFUSED.contains(&lower.as_str()) {
             problems.push(
                 Problem::fault(
                     key,
@@ -257,6 +261,158 @@ fn check_numbers(key: &str, options: &BTreeMap<String, String>, problems: &mut V
             let path = format!("spark_jdbc_config.{name}");
             let found = crate::problem::Found::Value(format!("\"{value}\""));
             problems.push(Problem::new(key, path, found, "a whole number"));
+        }
+    }
+}
+
+/// Last words of a name whose value is a credential. `secret` is none of them: items name secrets.
+const CREDENTIAL_NAMES: [&str; 8] = [
+    "password",
+    "passwd",
+    "pwd",
+    "token",
+    "access_key",
+    "secret_key",
+    "api_key",
+    "private_key",
+];
+
+/// Notes each text that holds a credential, without showing it: whoever may read the table could use it.
+pub fn check_secrets(key: &str, map: &Map<String, Value>, problems: &mut Vec<Problem>) {
+    for (name, value) in map {
+        secrets_in(key, &name.escape_debug().to_string(), value, problems);
+    }
+}
+
+fn secrets_in(key: &str, path: &str, value: &Value, problems: &mut Vec<Problem>) {
+    match value {
+        Value::String(text) => {
+            if let Some(what) = credential(text) {
+                problems.push(holds(key, path, what));
+            }
+        }
+        Value::Array(values) => {
+            for (n, value) in values.iter().enumerate() {
+                let below = format!("{path}.{n}");
+                let flag = n.checked_sub(1).and_then(|before| values[before].as_str());
+                let text = value.as_str().unwrap_or("-");
+                if flag.is_some_and(is_credential_flag) && !text.starts_with(['-', '$']) {
+                    problems.push(holds(key, &below, "a password, key or token"));
+                } else {
+                    secrets_in(key, &below, value, problems);
+                }
+            }
+        }
+        Value::Object(map) => {
+            for (name, value) in map {
+                let below = format!("{path}.{}", name.escape_debug());
+                secrets_in(key, &below, value, problems);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn holds(key: &str, path: &str, what: &str) -> Problem {
+    Problem::fault(key, path, format!("holds {what}"))
+        .hint("store it as a secret, and let the step read it by the secret's name")
+}
+
+/// `--password` and the like, with the value as the next argument.
+fn is_credential_flag(text: &str) -> bool {
+    text.starts_with('-') && names_credential(text)
+}
+
+fn names_credential(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let name = name.trim_start_matches('-');
+    let words = name.to_ascii_lowercase().replace(['-', '.'], "_");
+    name.chars().all(plain) && CREDENTIAL_NAMES.iter().any(|end| words.ends_with(end))
+}
+
+/// What a text holds, when it looks like a credential.
+fn credential(text: &str) -> Option<&'static str> {
+    if text.contains("-----BEGIN ") {
+        return Some("a private key or certificate");
+    }
+    if ["AKIA", "ASIA"].iter().any(|start| {
+        text.match_indices(start)
+            .any(|(at, _)| is_access_key(&text[at..]))
+    }) {
+        return Some("an access key of AWS");
+    }
+    if text
+        .split("://")
+        .skip(1)
+        .any(|rest| has_password(rest.split(['/', '?']).next().unwrap_or_default()))
+    {
+        return Some("a password in a URL");
+    }
+    let (name, value) = text.split_once('=')?;
+    (names_credential(name) && !value.is_empty() && !value.starts_with('$'))
+        .then_some("a password, key or token")
+}
+
+fn is_access_key(text: &str) -> bool {
+    let fine = |b: &u8| b.is_ascii_uppercase() || b.is_ascii_digit();
+    text.bytes().take_while(|b| fine(b)).count() == 20
+}
+
+/// `user:password@host`
+fn has_password(authority: &str) -> bool {
+    authority
+        .rsplit_once('@')
+        .and_then(|(user, _)| user.split_once(':'))
+        .is_some_and(|(_, password)| !password.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_credential_in_an_item_is_refused_without_being_shown() {
+        for (item, expected) in [
+            (
+                json!({"entrypoint": ["a.py", "--db-password=hunter2"]}),
+                vec!["k: `entrypoint.1` holds a password, key or token"],
+            ),
+            (
+                json!({"entrypoint": ["a.py", "--api-key", "hunter2", "--limit", "3"]}),
+                vec!["k: `entrypoint.2` holds a password, key or token"],
+            ),
+            (
+                json!({"secret": "postgres://ops:hunter2@db/shop"}),
+                vec!["k: `secret` holds a password in a URL"],
+            ),
+            (
+                json!({"a": {"b": "id AKIAHUNTER2HUNTER2HU"}}),
+                vec!["k: `a.b` holds an access key of AWS"],
+            ),
+            (
+                json!({"a": "-----BEGIN PRIVATE KEY-----hunter2"}),
+                vec!["k: `a` holds a private key or certificate"],
+            ),
+            (
+                json!({
+                    "secret": "shop/password",
+                    "entrypoint": ["tokenize.py", "--secret", "shop/db", "--token", "$TOKEN", "--token", "--dry",
+                        "s3://bucket/a:b@c", "--count=3"],
+                    "hudi_config": {"transformer_sql": "SELECT password FROM <SRC> WHERE token = 'a'"},
+                }),
+                vec![],
+            ),
+        ] {
+            let mut problems = Vec::new();
+            check_secrets("k", item.as_object().unwrap(), &mut problems);
+            let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            let first: Vec<&str> = texts
+                .iter()
+                .filter_map(|text| text.lines().next())
+                .collect();
+            assert_eq!(first, expected, "{item}");
+            assert!(!texts.concat().to_lowercase().contains("hunter2"));
         }
     }
 }

@@ -21,7 +21,8 @@ pub struct ScriptStep {
     pub engine: Option<Engine>,
 }
 
-const KNOWN: &[&str] = &[
+/// Attributes of the item.
+pub const KNOWN: &[&str] = &[
     "identifier",
     "config",
     "enabled",

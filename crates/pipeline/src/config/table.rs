@@ -38,7 +38,8 @@ pub struct Transformer {
     pub sql: Option<String>,
 }
 
-const KNOWN: &[&str] = &[
+/// Attributes of the item.
+pub const KNOWN: &[&str] = &[
     "identifier",
     "config",
     "enabled",
@@ -48,7 +49,8 @@ const KNOWN: &[&str] = &[
     "spark_conf",
     "engine",
 ];
-const KNOWN_HUDI: &[&str] = &[
+/// Attributes of `hudi_config`.
+pub const KNOWN_HUDI: &[&str] = &[
     "primary_key",
     "watermark",
     "is_partitioned",

@@ -1,0 +1,66 @@
+//! `headwater check`: every mistake of all items at once, each with its place and a hint.
+
+use crate::context::{Context, FAILED, Trouble};
+use crate::print::{self, many};
+use crate::{findings, items};
+use pipeline::config::Checked;
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Every mistake in configuration items at once, each with its place and a hint
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Files of items, taken together; `-` is stdin. Without one: the configuration table
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Allows the `spark_conf` keys that this deployment opts out
+    #[arg(long, value_name = "FILE")]
+    deployment: Option<PathBuf>,
+}
+
+pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble> {
+    let opt_outs = match &arguments.deployment {
+        Some(file) => items::deployment_of(file)?.spark_conf_opt_outs,
+        None => Default::default(),
+    };
+    let source = items::read(context, &arguments.files)?;
+    let checked = items::checked(&source, &opt_outs);
+    if context.json {
+        print::json(&report(&source, &checked))?;
+    } else {
+        let text = findings::text(&checked);
+        print::data(&format!("{text}{}\n", summary(&source, &checked)))?;
+    }
+    Ok(match checked.problems.as_slice() {
+        [] => ExitCode::SUCCESS,
+        _ => ExitCode::from(FAILED),
+    })
+}
+
+fn summary(source: &items::Source, checked: &Checked) -> String {
+    format!(
+        "{}: {} of {}, {}, {}",
+        source.name,
+        many(source.items.len(), "item"),
+        many(checked.configs.len(), "identifier"),
+        many(checked.problems.len(), "mistake"),
+        many(checked.warnings.len(), "warning"),
+    )
+}
+
+fn report(source: &items::Source, checked: &Checked) -> serde_json::Value {
+    let identifiers: Vec<&str> = checked
+        .configs
+        .iter()
+        .map(|config| config.identifier.as_str())
+        .collect();
+    json!({
+        "source": source.name,
+        "items": source.items.len(),
+        "identifiers": identifiers,
+        "problems": findings::json(&checked.problems),
+        "warnings": findings::json(&checked.warnings),
+        "ok": checked.problems.is_empty(),
+    })
+}

@@ -1,0 +1,45 @@
+//! `reload`: load, seed and merge of some tables, as one chain.
+
+use crate::context::{Context, Trouble, block_on};
+use crate::driver::repair_first;
+use crate::follow::{self, Manner};
+use crate::request::{check_tables, new_key, planned};
+use pipeline::planning::PlanRequest;
+use std::process::ExitCode;
+use tasks::control;
+
+/// Loads, seeds and merges some tables anew, as one chain of runs
+///
+/// What follows is the same for `run`: exit codes, signals, and what is printed.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Whose tables
+    #[arg(long)]
+    identifier: String,
+    /// SCHEMA.TABLE
+    #[arg(required = true, value_name = "TABLE")]
+    tables: Vec<String>,
+    /// The same key is the same run: asking twice starts it once
+    #[arg(long)]
+    key: Option<String>,
+    #[command(flatten)]
+    manner: Manner,
+}
+
+pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble> {
+    let local = context.open()?;
+    let key = arguments.key.unwrap_or_else(new_key);
+    let input = control::reload(&arguments.identifier, arguments.tables, &key);
+    let request = PlanRequest {
+        identifier: input.identifier.clone(),
+        pipeline: input.pipeline.clone(),
+        engine: None,
+    };
+    if let (Some(plan), Some(tables)) = (planned(&local, &request)?, &input.only) {
+        check_tables(&plan, tables)?;
+    }
+    block_on(async {
+        repair_first(&local).await;
+        follow::start(context, &local, &input, &arguments.manner).await
+    })
+}

@@ -1,0 +1,182 @@
+//! Configuration items as commands read them: from files, from stdin, or from the table of the home folder.
+
+use crate::context::{Context, Trouble};
+use local::Local;
+use pipeline::config::{Checked, check};
+use pipeline::deployment::Deployment;
+use pipeline::item::read_items;
+use pipeline::normal::GENERATION_KEY;
+use pipeline::problem::Problem;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+/// Means stdin where a file is expected.
+pub const STDIN: &str = "-";
+const FORMS: &str = "items are a JSON array, JSON Lines or DynamoDB JSON";
+
+/// Items, and where they come from.
+pub struct Source {
+    /// As messages name it.
+    pub name: String,
+    pub items: Vec<Value>,
+    /// Why a text is not a file of items.
+    pub problems: Vec<Problem>,
+}
+
+/// The items of all files together; of the table where no file is given.
+pub fn read(context: &Context, files: &[PathBuf]) -> Result<Source, Trouble> {
+    match files {
+        [] => table(context),
+        files => of_files(files),
+    }
+}
+
+/// Like `read`, for what has no use for items that cannot be read.
+pub fn read_all(context: &Context, files: &[PathBuf]) -> Result<Source, Trouble> {
+    let source = read(context, files)?;
+    if source.problems.is_empty() {
+        Ok(source)
+    } else {
+        Err(Trouble::problems(&source.problems))
+    }
+}
+
+fn of_files(files: &[PathBuf]) -> Result<Source, Trouble> {
+    let names: Vec<String> = files.iter().map(|file| name_of(file)).collect();
+    let mut source = Source {
+        name: names.join(", "),
+        items: Vec::new(),
+        problems: Vec::new(),
+    };
+    for (file, name) in files.iter().zip(names) {
+        match read_items(&text_of(file)?) {
+            Ok(items) => source.items.extend(items),
+            Err(problems) => source.problems.extend(problems.into_iter().map(|problem| {
+                let key = format!("{name}: {}", problem.key);
+                Problem { key, ..problem }
+            })),
+        }
+    }
+    if source.items.is_empty() && source.problems.is_empty() {
+        return Err(Trouble::failed(format!("`{}` holds no items", source.name)).hint(FORMS));
+    }
+    Ok(source)
+}
+
+fn table(context: &Context) -> Result<Source, Trouble> {
+    let local = existing(context)?;
+    Ok(Source {
+        name: format!("the table of `{}`", context.home.display()),
+        items: stored(&local)?,
+        problems: Vec::new(),
+    })
+}
+
+/// The home folder, where it exists already: reading makes none.
+pub fn existing(context: &Context) -> Result<Local, Trouble> {
+    if !context.home.join("headwater.db").exists() {
+        let message = format!("there is no configuration in `{}`", context.home.display());
+        return Err(Trouble::failed(message)
+            .hint("`headwater import FILE` writes it; `--home DIR` names another folder"));
+    }
+    context.open()
+}
+
+/// All items of the table, without those that state a generation.
+pub fn stored(local: &Local) -> Result<Vec<Value>, Trouble> {
+    let items = local
+        .config_items()
+        .map_err(|error| Trouble::failed(error.to_string()))?;
+    Ok(without_generation(items))
+}
+
+pub fn without_generation(items: Vec<Value>) -> Vec<Value> {
+    let states = |item: &Value| item.get("config").and_then(Value::as_str) == Some(GENERATION_KEY);
+    items.into_iter().filter(|item| !states(item)).collect()
+}
+
+/// Items by identifier; those without one are told by `check`.
+pub fn by_identifier(items: &[Value]) -> BTreeMap<String, Vec<Value>> {
+    let mut groups: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for item in items {
+        if let Some(identifier) = item.get("identifier").and_then(Value::as_str) {
+            let group = groups.entry(identifier.to_owned()).or_default();
+            group.push(item.clone());
+        }
+    }
+    groups
+}
+
+/// All that is wrong with the items of a source, what cannot be read included.
+pub fn checked(source: &Source, opt_outs: &BTreeSet<String>) -> Checked {
+    let mut checked = match source.problems.as_slice() {
+        [] => check(&source.items, opt_outs),
+        // Half a file would only give mistakes that are none.
+        _ => Checked::default(),
+    };
+    checked.problems.extend(source.problems.iter().cloned());
+    checked
+}
+
+/// A deployment file; all mistakes at once.
+pub fn deployment_of(file: &Path) -> Result<Deployment, Trouble> {
+    let name = name_of(file);
+    let value: Value = serde_json::from_str(&text_of(file)?).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let message = format!("`{name}` is not JSON: line {line}, column {column}");
+        Trouble::failed(message).hint("docs/configuration.md shows a deployment file")
+    })?;
+    Deployment::parse(&value).map_err(|problems| {
+        let named: Vec<Problem> = problems
+            .into_iter()
+            .map(|problem| Problem {
+                key: name.clone(),
+                ..problem
+            })
+            .collect();
+        Trouble::problems(&named)
+    })
+}
+
+fn name_of(file: &Path) -> String {
+    if file == Path::new(STDIN) {
+        return "stdin".to_owned();
+    }
+    file.display().to_string()
+}
+
+fn text_of(file: &Path) -> Result<String, Trouble> {
+    let name = name_of(file);
+    let bytes = bytes_of(file).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Trouble::usage(format!("`{name}` does not exist")),
+        ErrorKind::IsADirectory => Trouble::usage(format!("`{name}` is a folder")),
+        _ => Trouble::failed(format!("`{name}` cannot be read: {error}")),
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let (line, column) = place(&String::from_utf8_lossy(good));
+        let message = format!("`{name}` is not UTF-8: line {line}, column {column}");
+        Trouble::failed(message).hint("save it as UTF-8")
+    })?;
+    if text.trim_start_matches('\u{feff}').trim().is_empty() {
+        return Err(Trouble::failed(format!("`{name}` is empty")).hint(FORMS));
+    }
+    Ok(text)
+}
+
+fn bytes_of(file: &Path) -> std::io::Result<Vec<u8>> {
+    if file != Path::new(STDIN) {
+        return std::fs::read(file);
+    }
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Line and column of what follows a text, from 1.
+fn place(before: &str) -> (usize, usize) {
+    let last = before.rsplit('\n').next().unwrap_or_default();
+    (before.matches('\n').count() + 1, last.chars().count() + 1)
+}
