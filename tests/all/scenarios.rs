@@ -306,6 +306,32 @@ fn a_resume_runs_what_is_left_and_then_chains_for_the_root() {
 }
 
 #[test]
+fn a_second_resume_of_a_run_that_never_had_a_plan_repeats_nothing() {
+    let world = world(3);
+    let good = world.items.borrow().clone();
+    world.items.borrow_mut()[0]["secert"] = json!("x");
+    let root = start(&world, &manual("jdbc_load", "k"));
+    let mut simulation = simulation(&world);
+    run_for(&mut simulation, HOUR);
+    assert_eq!(run(&world, &root).outcome, Some(Outcome::Failed));
+    *world.items.borrow_mut() = good;
+    behave(&world, "public.t0002", 60, End::Vanishes);
+    let mut resume = || {
+        let input = at_once(control::resume(&world, &root))
+            .expect("at once")
+            .expect("something is left");
+        let id = start(&world, &input);
+        run_for(&mut simulation, 2 * HOUR);
+        (input.only, run(&world, &id).outcome)
+    };
+    assert_eq!(resume(), (None, Some(Outcome::Partial)));
+    world.behaviours.borrow_mut().clear();
+    let only = vec!["public.t0002".to_owned()];
+    assert_eq!(resume(), (Some(only), Some(Outcome::Succeeded)));
+    end_state(&world);
+}
+
+#[test]
 fn the_same_trigger_twice_is_one_run() {
     let world = world(1);
     let input = serde_json::to_value(manual("jdbc_load", "due-at-noon")).expect("JSON");

@@ -1,7 +1,7 @@
 //! What a person may ask for: start, cancel, resume, reload.
 
 use crate::error::TaskError;
-use crate::finish::{successes, unchanged};
+use crate::finish::{done, family};
 use crate::port::{Clock, Executions, Ledger, Objects, Started, WriteError};
 use crate::record::{self, Versioned};
 use crate::step::read_plan;
@@ -110,17 +110,17 @@ pub async fn resume(ports: &(impl Ledger + Objects), run_id: &str) -> Result<Sta
     }
 }
 
-/// Names without a success in the family; `None` when the run never had a plan: then all of them.
+/// Names without a success in the family, by its first plan; `None` when it never had one: then all of them.
 async fn unfinished(
     ports: &(impl Ledger + Objects),
     root: &Run,
 ) -> Result<Option<Vec<String>>, NoResume> {
-    let Some(file) = &root.plan else {
+    let family = family(ports, &root.run_id).await?;
+    let Some(file) = family.iter().find_map(|run| run.plan.as_ref()) else {
         return Ok(root.input.only.clone());
     };
     let frozen = read_plan(ports, file).await?;
-    let done = successes(ports, &root.run_id).await?;
-    let unchanged = unchanged(ports, root).await?;
+    let done = done(ports, &family).await?;
     let left: Vec<String> = frozen
         .plan
         .steps
@@ -128,7 +128,7 @@ async fn unfinished(
         .map(|step| &step.name)
         .chain(frozen.plan.faulty.iter().map(|faulty| &faulty.name))
         .filter(|name| frozen.only.as_ref().is_none_or(|only| only.contains(name)))
-        .filter(|name| !done.contains(name) && !unchanged.contains(name))
+        .filter(|name| !done.contains(name))
         .cloned()
         .collect();
     if left.is_empty() {

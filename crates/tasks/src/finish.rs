@@ -223,9 +223,7 @@ async fn family_complete(
     frozen: &Frozen,
     account: &Account,
 ) -> Result<bool, TaskError> {
-    let root = record::get_run(ports, resumed).await?.value;
-    let mut done = successes(ports, resumed).await?;
-    done.extend(unchanged(ports, &root).await?);
+    let mut done = done(ports, &family(ports, resumed).await?).await?;
     done.extend(
         account
             .accounts
@@ -241,14 +239,6 @@ async fn family_complete(
             .all(|step| done.contains(&step.name)))
 }
 
-/// Names of the tables without changes that a run's discovery found.
-pub async fn unchanged(objects: &impl Objects, run: &Run) -> Result<Vec<String>, TaskError> {
-    match &run.work {
-        Some(file) => Ok(read_json::<Work>(objects, file).await?.no_changes),
-        None => Ok(Vec::new()),
-    }
-}
-
 fn well(end: &StepEnd) -> bool {
     match end {
         StepEnd::Succeeded(_) | StepEnd::NoChanges => true,
@@ -256,20 +246,35 @@ fn well(end: &StepEnd) -> bool {
     }
 }
 
-/// Names of the steps that succeeded in a run or in its resumes.
-pub async fn successes(ledger: &impl Ledger, run_id: &str) -> Result<Vec<String>, TaskError> {
-    let mut family = vec![run_id.to_owned()];
+/// A run and its resumes, in order.
+pub async fn family(ledger: &impl Ledger, root: &str) -> Result<Vec<Run>, TaskError> {
+    let mut family = vec![record::get_run(ledger, root).await?.value];
     let resumes: Vec<Versioned<String>> =
-        record::list_of_run(ledger, run_id, record::RESUME_PREFIX).await?;
-    family.extend(resumes.into_iter().map(|resume| resume.value));
+        record::list_of_run(ledger, root, record::RESUME_PREFIX).await?;
+    for resume in resumes {
+        // One that was asked for and did not begin has done nothing.
+        let run: Option<Versioned<Run>> = record::get(ledger, &record::run(&resume.value)).await?;
+        family.extend(run.map(|run| run.value));
+    }
+    Ok(family)
+}
+
+/// Names of the steps that succeeded in one of these runs, or had nothing to do.
+pub async fn done(
+    ports: &(impl Ledger + Objects),
+    family: &[Run],
+) -> Result<Vec<String>, TaskError> {
     let mut done = Vec::new();
-    for member in family {
+    for run in family {
         let results: Vec<Versioned<StepResult>> =
-            record::list_of_run(ledger, &member, record::RESULT_PREFIX).await?;
+            record::list_of_run(ports, &run.run_id, record::RESULT_PREFIX).await?;
         let succeeded = results
             .into_iter()
             .filter(|result| matches!(result.value.outcome, StepOutcome::Succeeded(_)));
         done.extend(succeeded.map(|result| result.value.name));
+        if let Some(file) = &run.work {
+            done.extend(read_json::<Work>(ports, file).await?.no_changes);
+        }
     }
     Ok(done)
 }
