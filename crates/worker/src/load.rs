@@ -3,6 +3,7 @@
 //! Preflight, T0, snapshot, copy, check, manifest; nothing is written before preflight is over, and a load exists only when its
 //! manifest does. The rows come by binary COPY in pieces of the table over several connections that share the snapshot.
 
+mod constant;
 mod copy;
 mod files;
 mod folder;
@@ -30,6 +31,7 @@ use pipeline::seq::ChangeSeq;
 use preflight::Cover;
 use rows::BatchLimits;
 use snapshot::Snapshot;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Version of the manifest's JSON form.
@@ -99,7 +101,7 @@ async fn run_within(
         statements: slices::statements(&table, &carried, connections, limits.slice_pages_min),
         connections,
         snapshot: &snapshot.id,
-        layout: Layout::new(&columns, &seq),
+        layout: Arc::new(Layout::new(&columns, &seq)?),
         columns,
         batch: limits.batch,
         files: FileLimits {

@@ -27,7 +27,7 @@ pub struct Copy<'a> {
     pub statements: Vec<String>,
     pub connections: u32,
     pub snapshot: &'a str,
-    pub layout: Layout,
+    pub layout: Arc<Layout>,
     pub columns: Vec<(String, Carried)>,
     pub batch: BatchLimits,
     pub files: FileLimits,

@@ -95,7 +95,7 @@ impl Rows {
                 Err(bad) => return Err(self.bad_value(index, bad)),
             }
         }
-        self.files.write(self.rows, arrays)?;
+        self.files.write(self.rows, &arrays)?;
         local::kill::point("load.mid-copy");
         // Nobody listens when the load was given up.
         let _ = self.told.send((self.rows as u64, self.bytes as u64));
