@@ -53,8 +53,8 @@ const LIMITS: Limits = Limits {
     open_transactions: Duration::from_secs(60),
     slice_pages_min: slices::SLICE_PAGES_MIN,
     batch: BatchLimits {
-        rows: 16 * 1024,
-        bytes: 2 << 20,
+        rows: 8 * 1024,
+        bytes: 1 << 20,
     },
     file_bytes: 128 << 20,
     row_groups_bytes: 64 << 20,

@@ -25,6 +25,8 @@ use std::sync::Arc;
 
 /// `Op` of every loaded row.
 const INSERTED: &str = "I";
+/// Of a page before compression: what is compressed at once stays near the processor.
+const PAGE_BYTES: usize = 128 * 1024;
 /// Values that are looked at to see whether a dictionary pays.
 const SAMPLE_VALUES: usize = 2048;
 /// A dictionary pays when each value comes this often.
@@ -266,6 +268,7 @@ fn properties(layout: &Layout, first: &[ArrayRef]) -> WriterProperties {
         .set_created_by("headwater".to_owned())
         .set_compression(Compression::SNAPPY)
         .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_data_page_size_limit(PAGE_BYTES)
         .set_offset_index_disabled(true);
     for ours in [&layout.op, &layout.trx_seq, &layout.is_deleted] {
         let path = ColumnPath::new(vec![ours.field().name().clone()]);
