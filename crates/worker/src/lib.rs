@@ -10,6 +10,7 @@ pub mod program;
 pub mod store;
 pub mod types;
 pub mod source;
+pub mod load;
 
 #[cfg(test)]
 pub mod test_postgres;

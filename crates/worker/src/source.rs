@@ -4,7 +4,7 @@ mod catalogue;
 mod connect;
 
 pub use catalogue::{Column, Reach, Stored, Table, table};
-pub use connect::{SESSION, connect, failed};
+pub use connect::{SESSION, connect, connect_through, failed};
 
 use pipeline::path::TableName;
 

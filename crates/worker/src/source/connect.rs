@@ -2,6 +2,11 @@
 
 use crate::failure::Failure;
 use crate::secret::Secret;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, NoTls};
 
@@ -14,19 +19,66 @@ pub const SESSION: &str = "SET client_encoding = 'UTF8'; SET search_path = pg_ca
 /// The first version with reads of a range of row addresses.
 const VERSION_MIN: i32 = 140_000;
 
+/// Seconds for an address to accept a connection.
+const CONNECT_SECONDS: u64 = 15;
+
 /// Opens a connection with `SESSION`. It ends when the client is dropped.
 pub async fn connect(secret: &Secret) -> Result<Client, Failure> {
     let (client, connection) = secret
         .postgres()
         .connect(NoTls)
         .await
-        .map_err(|error| refused(secret, &error))?;
+        .map_err(|error| refused(secret, error.code(), &error))?;
     // What goes wrong with it is told by the query that fails.
     tokio::spawn(connection);
+    begin(secret, client).await
+}
+
+/// Like `connect`, with the stream of the connection wrapped into another.
+pub async fn connect_through<S>(
+    secret: &Secret,
+    wrap: impl FnOnce(TcpStream) -> S,
+) -> Result<Client, Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let stream = stream(secret)
+        .await
+        .map_err(|error| refused(secret, None, &error))?;
+    let (client, connection) = secret
+        .postgres()
+        .connect_raw(wrap(stream), NoTls)
+        .await
+        .map_err(|error| refused(secret, error.code(), &error))?;
+    tokio::spawn(connection);
+    begin(secret, client).await
+}
+
+/// As the driver connects by itself: to each address of the host in turn; a host that goes away is noticed.
+async fn stream(secret: &Secret) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(io::ErrorKind::HostUnreachable);
+    for address in tokio::net::lookup_host((secret.host.as_str(), secret.port)).await? {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_keepalive(true)?;
+        socket.set_nodelay(true)?;
+        let limit = Duration::from_secs(CONNECT_SECONDS);
+        match tokio::time::timeout(limit, socket.connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = error,
+            Err(error) => last = error.into(),
+        }
+    }
+    Err(last)
+}
+
+async fn begin(secret: &Secret, client: Client) -> Result<Client, Failure> {
     client
         .batch_execute(SESSION)
         .await
-        .map_err(|error| refused(secret, &error))?;
+        .map_err(|error| refused(secret, error.code(), &error))?;
     check_version(&client).await?;
     Ok(client)
 }
@@ -53,10 +105,14 @@ async fn check_version(client: &Client) -> Result<(), Failure> {
 }
 
 /// Why there is no connection. The driver's errors hold no password.
-fn refused(secret: &Secret, error: &Error) -> Failure {
+fn refused(
+    secret: &Secret,
+    code: Option<&SqlState>,
+    error: &(dyn std::error::Error + 'static),
+) -> Failure {
     let (host, port, user, database) =
         (&secret.host, secret.port, &secret.username, &secret.dbname);
-    let failure = match error.code() {
+    let failure = match code {
         Some(&SqlState::INVALID_PASSWORD) => Failure::new(
             "WrongPassword",
             format!("the source at `{host}:{port}` does not accept the password of `{user}`"),

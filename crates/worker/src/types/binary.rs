@@ -124,7 +124,7 @@ fn scaled(digits: &[u8], mut power: i32) -> Result<i128, BadValue> {
     let mut sum: i128 = 0;
     let mut last_power = 0;
     for pair in digits.chunks_exact(2) {
-        let digit = i128::from(u16::from_be_bytes([pair[0], pair[1]]));
+        let digit = u32::from(u16::from_be_bytes([pair[0], pair[1]]));
         // A digit below the unit counts only with what is above it.
         let (factor, digit) = match power {
             0.. => (10_000, digit),
@@ -133,8 +133,8 @@ fn scaled(digits: &[u8], mut power: i32) -> Result<i128, BadValue> {
             _ => return Err(BadValue::OutOfRange),
         };
         sum = sum
-            .checked_mul(factor)
-            .and_then(|sum| sum.checked_add(digit))
+            .checked_mul(i128::from(factor))
+            .and_then(|sum| sum.checked_add(i128::from(digit)))
             .ok_or(BadValue::OutOfRange)?;
         last_power = power.max(0);
         power -= 4;
@@ -149,8 +149,8 @@ fn scaled(digits: &[u8], mut power: i32) -> Result<i128, BadValue> {
 }
 
 /// The part of a digit that is at or above the unit, and by how much what came before grows.
-fn below_unit(digit: i128, power: i32) -> Result<(i128, i128), BadValue> {
-    let cut = 10i128.pow(power.unsigned_abs());
+fn below_unit(digit: u32, power: i32) -> Result<(u32, u32), BadValue> {
+    let cut = 10u32.pow(power.unsigned_abs());
     if digit % cut != 0 {
         return Err(BadValue::OutOfRange);
     }
