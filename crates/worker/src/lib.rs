@@ -11,6 +11,10 @@ pub mod store;
 pub mod types;
 pub mod source;
 pub mod load;
+pub mod hudi;
+pub mod silver;
+pub mod seed;
+pub mod merge;
 
 #[cfg(test)]
 pub mod test_postgres;
