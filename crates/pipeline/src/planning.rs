@@ -8,6 +8,7 @@ use crate::config::{self, Config, identifier_of};
 use crate::deployment::Deployment;
 use crate::key::{ConfigKey, PipelineName};
 use crate::normal;
+use crate::path::TableName;
 use crate::plan::{
     Capture, CaptureKind, Engine, FaultyStep, Next, Notify, OnStepFailure, PLAN_SCHEMA_VERSION,
     PipelineKind, Plan, Policy, Source, Target,
@@ -68,10 +69,7 @@ pub fn plan(
         name: &name,
         deployment,
         zones: deployment.zones_of(&request.identifier),
-        db: database
-            .source_db_name
-            .clone()
-            .unwrap_or_else(|| database.target_table_prefix.clone()),
+        db: db(database),
         request,
     };
     let steps = steps::plan(&scope);
@@ -80,6 +78,50 @@ pub fn plan(
         return Err(problems);
     }
     Ok(assemble(&scope, steps, cluster, &own))
+}
+
+/// What capture follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Followed {
+    pub source: Source,
+    pub zones: crate::path::Zones,
+    /// All tables that are enabled, in order of name.
+    pub tables: Vec<FollowedTable>,
+}
+
+/// A table whose changes are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FollowedTable {
+    pub name: TableName,
+    /// Record key of the lake table; empty for a table that is only loaded.
+    pub primary_key: Vec<String>,
+}
+
+/// The tables of an identifier whose changes are to be captured, and from where. A fault in a table's item leaves that table as
+/// far as it can be told; one in the database item is an error.
+pub fn followed(
+    items: &[Value],
+    deployment: &Deployment,
+    identifier: &str,
+) -> Result<Followed, Vec<Problem>> {
+    let own = items_of(items, identifier)?;
+    let config = config::parse(identifier, &own, &deployment.spark_conf_opt_outs);
+    let Some(database) = &config.database else {
+        return Err(config.problems_of(&ConfigKey::Database).to_vec());
+    };
+    let tables = config.tables.values().filter_map(|(name, step)| {
+        let step = step.as_ref().filter(|step| step.enabled)?;
+        let key = step.hudi.as_ref().map(|hudi| hudi.primary_key.clone());
+        Some(FollowedTable {
+            name: name.clone(),
+            primary_key: key.unwrap_or_default(),
+        })
+    });
+    Ok(Followed {
+        source: source(&config, database, deployment, identifier),
+        zones: deployment.zones_of(identifier),
+        tables: tables.collect(),
+    })
 }
 
 fn assemble(
@@ -104,7 +146,12 @@ fn assemble(
         engine: scope.engine(),
         target: scope.deployment.target,
         zones: scope.zones.clone(),
-        source: source(scope),
+        source: source(
+            scope.config,
+            scope.database,
+            scope.deployment,
+            &scope.request.identifier,
+        ),
         policy: policy(scope),
         cluster,
         steps: steps.planned,
@@ -220,9 +267,20 @@ fn global_problems(config: &Config, name: &PipelineName) -> Vec<Problem> {
     problems
 }
 
-fn source(scope: &Scope) -> Source {
-    let settings = &scope.database.capture;
-    let default = match scope.deployment.target {
+/// `<db>` in bronze paths.
+fn db(database: &Database) -> String {
+    let named = database.source_db_name.as_ref();
+    named.unwrap_or(&database.target_table_prefix).clone()
+}
+
+fn source(
+    config: &Config,
+    database: &Database,
+    deployment: &Deployment,
+    identifier: &str,
+) -> Source {
+    let settings = &database.capture;
+    let default = match deployment.target {
         Target::Aws => CaptureKind::Dms,
         Target::Local => CaptureKind::Headwater,
     };
@@ -231,23 +289,20 @@ fn source(scope: &Scope) -> Source {
         CaptureKind::Dms => DMS_SKEW_MINUTES,
         CaptureKind::Headwater | CaptureKind::None => 0,
     };
+    let slot = settings.slot.clone();
     Source {
-        secret: scope.database.secret.clone(),
-        db: scope.db.clone(),
+        secret: database.secret.clone(),
+        db: db(database),
         capture: Capture {
             kind,
-            slot: settings
-                .slot
-                .clone()
-                .unwrap_or_else(|| default_slot(&scope.request.identifier)),
+            slot: slot.unwrap_or_else(|| default_slot(identifier)),
             task: settings.task.clone(),
         },
-        changes_follow: scope.config.changes_follow(),
-        capture_silent_minutes: scope
-            .database
+        changes_follow: config.changes_follow(),
+        capture_silent_minutes: database
             .capture_silent_minutes
             .unwrap_or(CAPTURE_SILENT_MINUTES),
-        clock_skew_minutes: scope.database.clock_skew_minutes.unwrap_or(skew),
+        clock_skew_minutes: database.clock_skew_minutes.unwrap_or(skew),
     }
 }
 

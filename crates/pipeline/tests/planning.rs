@@ -3,7 +3,7 @@
 use pipeline::deployment::Deployment;
 use pipeline::item::read_items;
 use pipeline::plan::{Engine, Plan};
-use pipeline::planning::{PlanRequest, plan};
+use pipeline::planning::{PlanRequest, followed, plan};
 use serde_json::Value;
 
 const CONFIG: &str = include_str!("../../../examples/tpcc/config.json");
@@ -54,4 +54,29 @@ fn the_example_plans_as_its_golden_files_say() {
             }
         }
     }
+}
+
+#[test]
+fn capture_follows_every_enabled_table_of_the_example() {
+    let deployment = Deployment::local("/home/ops/.headwater");
+    let followed = followed(&items(), &deployment, "tpcc").unwrap();
+    assert_eq!(followed.source.secret, "headwater/tpcc");
+    assert_eq!(followed.source.capture.slot, "headwater_tpcc");
+    let load = plan(&items(), &deployment, &request("jdbc_load", Engine::Native)).unwrap();
+    let planned: Vec<&str> = load.steps.iter().map(|step| step.name.as_str()).collect();
+    let names: Vec<String> = followed
+        .tables
+        .iter()
+        .map(|table| table.name.to_string())
+        .collect();
+    assert_eq!(names, planned);
+    assert!(
+        followed
+            .tables
+            .iter()
+            .all(|table| !table.primary_key.is_empty())
+    );
+    let unknown =
+        pipeline::planning::followed(&items(), &deployment, "tpc").unwrap_err()[0].to_string();
+    assert!(unknown.contains("did you mean `tpcc`?"), "{unknown}");
 }

@@ -15,6 +15,7 @@ pub mod hudi;
 pub mod silver;
 pub mod seed;
 pub mod merge;
+pub mod capture;
 
 #[cfg(test)]
 pub mod test_postgres;

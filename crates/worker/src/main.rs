@@ -1,3 +1,35 @@
 //! `headwater-worker`: runs one step of a frozen plan, capture, or reconciliation, as its arguments say.
 
-fn main() {}
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+use worker::capture;
+
+#[derive(Parser)]
+#[command(
+    name = "headwater-worker",
+    version,
+    about = "Runs one step where the data is"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Writes what the database commits to change files
+    Capture(capture::Arguments),
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            EnvFilter::try_from_env("HEADWATER_LOG").unwrap_or_else(|_| EnvFilter::new("warn")),
+        )
+        .init();
+    match Cli::parse().command {
+        Command::Capture(arguments) => capture::command(arguments),
+    }
+}

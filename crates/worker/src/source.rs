@@ -3,7 +3,7 @@
 mod catalogue;
 mod connect;
 
-pub use catalogue::{Column, Reach, Stored, Table, table};
+pub use catalogue::{Column, Reach, Stored, Table, table, type_facts};
 pub use connect::{SESSION, connect, connect_through, failed};
 
 use pipeline::path::TableName;

@@ -267,6 +267,15 @@ async fn types(client: &Client, mut wanted: BTreeSet<u32>) -> Result<BTreeMap<u3
     Ok(known)
 }
 
+/// What the catalogue says of these types now, each with its modifier.
+pub async fn type_facts(client: &Client, wanted: &[(u32, i32)]) -> Result<Vec<TypeFacts>, Failure> {
+    let types = types(client, wanted.iter().map(|(oid, _)| *oid).collect()).await?;
+    let facts = wanted
+        .iter()
+        .map(|(oid, modifier)| facts(*oid, *modifier, &types));
+    Ok(facts.collect())
+}
+
 fn facts(oid: u32, modifier: i32, types: &BTreeMap<u32, Type>) -> TypeFacts {
     let Some(found) = types.get(&oid) else {
         // Dropped between two looks at the catalogue: refused like any type without values.

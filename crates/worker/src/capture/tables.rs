@@ -1,0 +1,102 @@
+//! Which tables are followed, and which need a new seed because for a while they were not.
+
+use pipeline::planning::FollowedTable;
+use pipeline::position::{CaptureState, NeedsReseed};
+use pipeline::seq::ChangeSeq;
+use pipeline::time::Timestamp;
+use std::collections::BTreeSet;
+
+/// Later than any seed: only the end of the cause heals it.
+fn for_good() -> ChangeSeq {
+    const COUNTER_MAX: u64 = 9_999_999_999_999_999_999;
+    ChangeSeq::new(Timestamp::from_civil(9999, 12, 31, 86_399_990), COUNTER_MAX)
+}
+
+/// Brings the state to what the publication holds now. A table that is new in it, or wanted and not in it, needs a new seed.
+pub fn refresh(
+    state: &mut CaptureState,
+    published: &[String],
+    wanted: &[FollowedTable],
+    clock: Timestamp,
+    command: &str,
+) {
+    let published: BTreeSet<String> = published.iter().cloned().collect();
+    let before: BTreeSet<String> = state.tables.drain(..).collect();
+    let for_good = for_good();
+    let still_missing = |name: &String| !published.contains(name);
+    state
+        .needs_reseed
+        .retain(|name, mark| mark.at != for_good || still_missing(name));
+    for name in published.difference(&before) {
+        let mark = NeedsReseed {
+            reason: "its changes were not captured before".to_owned(),
+            at: ChangeSeq::new(clock, 0),
+        };
+        state.needs_reseed.insert(name.clone(), mark);
+    }
+    let merged = wanted.iter().filter(|table| !table.primary_key.is_empty());
+    let missing = merged.map(|table| table.name.to_string()).chain(before);
+    for name in missing.filter(still_missing) {
+        let mark = NeedsReseed {
+            reason: format!("its changes are not captured, `{command}` says why"),
+            at: for_good.clone(),
+        };
+        state.needs_reseed.insert(name, mark);
+    }
+    state.tables = published.into_iter().collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::state::{Seen, begin};
+    use pgwire_replication::Lsn;
+    use pipeline::path::TableName;
+
+    #[test]
+    fn a_table_that_was_not_followed_for_a_while_needs_a_new_seed() {
+        let table = |name: &str| FollowedTable {
+            name: TableName {
+                schema: "s".into(),
+                table: name.into(),
+            },
+            primary_key: vec!["id".into()],
+        };
+        let wanted = [table("a"), table("keyless")];
+        let noon = Timestamp(1_767_225_600_000);
+        let seen = Seen {
+            system_identifier: String::new(),
+            slot: String::new(),
+            confirmed: Lsn(0),
+            beat: 0,
+            clock: noon,
+            token: String::new(),
+        };
+        let mut state = begin(&seen, vec!["s.a".into()]);
+        let healed_by = |state: &CaptureState, name: &str, seed: Timestamp| {
+            let mark = state.needs_reseed.get(name);
+            mark.is_none_or(|mark| mark.at < ChangeSeq::new(seed, 0))
+        };
+        let years_later = noon.plus_seconds(1_000_000_000);
+
+        refresh(&mut state, &["s.a".into()], &wanted, noon, "start");
+        assert!(healed_by(&state, "s.a", noon));
+        assert!(!healed_by(&state, "s.keyless", years_later));
+
+        refresh(&mut state, &["s.keyless".into()], &wanted, noon, "start");
+        assert!(!healed_by(&state, "s.a", years_later));
+        assert!(!healed_by(&state, "s.keyless", noon));
+        assert!(healed_by(&state, "s.keyless", noon.plus_seconds(1)));
+        assert_eq!(state.tables, ["s.keyless"]);
+
+        refresh(
+            &mut state,
+            &["s.a".into(), "s.keyless".into()],
+            &wanted,
+            years_later,
+            "start",
+        );
+        assert!(!healed_by(&state, "s.a", years_later));
+        assert!(healed_by(&state, "s.a", years_later.plus_seconds(1)));
+    }
+}
