@@ -8,6 +8,7 @@ pub mod secret;
 pub mod store;
 pub mod types;
 pub mod source;
+pub mod reconcile;
 
 #[cfg(test)]
 pub mod test_postgres;
