@@ -16,6 +16,7 @@ pub mod silver;
 pub mod seed;
 pub mod merge;
 pub mod capture;
+pub mod reconcile;
 
 #[cfg(test)]
 pub mod test_postgres;

@@ -6,6 +6,8 @@ mod column;
 mod binary;
 mod text;
 mod array_json;
+#[cfg(test)]
+mod document;
 
 pub use column::{BadValue, ColumnBuilder};
 pub use table::{BUILT_IN, BuiltIn, Rule, markdown};
