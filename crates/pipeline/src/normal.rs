@@ -32,23 +32,21 @@ pub const BOOLEANS: [&str; 5] = [
 ];
 
 /// Items in order of identifier and key, names sorted, numbers and booleans typed.
-pub fn normalise(items: &[Value]) -> Vec<Value> {
-    let mut items: Vec<Value> = items.iter().map(normal_item).collect();
-    items.sort_by_cached_key(|item| {
-        (
-            text(item, "identifier"),
-            text(item, "config"),
-            item.to_string(),
-        )
+pub fn normalise<'a>(items: impl IntoIterator<Item = &'a Value>) -> Vec<Value> {
+    let mut items: Vec<Value> = items.into_iter().map(normal_item).collect();
+    items.sort_by(|left, right| {
+        let by_key = key_of(left).cmp(&key_of(right));
+        by_key.then_with(|| left.to_string().cmp(&right.to_string()))
     });
     items
 }
 
-fn text(item: &Value, name: &str) -> String {
-    item.get(name)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned()
+fn key_of(item: &Value) -> (&str, &str) {
+    (text(item, "identifier"), text(item, "config"))
+}
+
+fn text<'a>(item: &'a Value, name: &str) -> &'a str {
+    item.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn normal_item(item: &Value) -> Value {
@@ -64,35 +62,37 @@ fn normal_map(map: &Map<String, Value>, prefix: &str) -> Map<String, Value> {
     entries
         .into_iter()
         .filter(|(_, value)| !value.is_null())
-        .map(|(name, value)| {
-            let path = format!("{prefix}{name}");
-            (name.clone(), normal_value(value, &path))
-        })
+        .map(|(name, value)| (name.clone(), normal_value(value, prefix, name)))
         .collect()
 }
 
-fn normal_value(value: &Value, path: &str) -> Value {
+fn normal_value(value: &Value, prefix: &str, name: &str) -> Value {
     match value {
-        Value::Object(map) => Value::Object(normal_map(map, &format!("{path}."))),
+        Value::Object(map) => Value::Object(normal_map(map, &format!("{prefix}{name}."))),
         Value::Array(values) => values
             .iter()
-            .map(|value| normal_value(value, path))
+            .map(|value| normal_value(value, prefix, name))
             .collect(),
-        Value::String(text) if BOOLEANS.contains(&path) => match text.as_str() {
-            "true" => Value::Bool(true),
-            "false" => Value::Bool(false),
-            _ => value.clone(),
-        },
-        Value::String(text) if INTEGERS.contains(&path) => {
-            integer(text).unwrap_or_else(|| value.clone())
-        }
+        Value::String(text) => typed(text, prefix, name).unwrap_or_else(|| value.clone()),
         other => other.clone(),
     }
 }
 
-fn integer(text: &str) -> Option<Value> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| text.parse::<u32>().ok().map(Value::from))?
+/// The boolean or integer that a text spells, where the attribute is one.
+fn typed(text: &str, prefix: &str, name: &str) -> Option<Value> {
+    let is_one_of = |paths: &[&str]| {
+        paths
+            .iter()
+            .any(|path| path.strip_prefix(prefix) == Some(name))
+    };
+    match text {
+        "true" | "false" => is_one_of(&BOOLEANS).then_some(Value::Bool(text == "true")),
+        digits if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+            let number = digits.parse::<u32>().ok()?;
+            is_one_of(&INTEGERS).then(|| Value::from(number))
+        }
+        _ => None,
+    }
 }
 
 /// The file form of items: normalised, indented, with a line break at the end.
@@ -103,13 +103,11 @@ pub fn print(items: &[Value]) -> String {
 }
 
 /// The digest of one identifier's items, the generation item itself left out.
-pub fn generation(items: &[Value]) -> String {
-    let others: Vec<Value> = items
-        .iter()
-        .filter(|item| text(item, "config") != GENERATION_KEY)
-        .cloned()
-        .collect();
-    let bytes = serde_json::to_vec(&normalise(&others)).unwrap_or_default();
+pub fn generation<'a>(items: impl IntoIterator<Item = &'a Value>) -> String {
+    let others = items
+        .into_iter()
+        .filter(|item| text(item, "config") != GENERATION_KEY);
+    let bytes = serde_json::to_vec(&normalise(others)).unwrap_or_default();
     sha256(&bytes)
 }
 
@@ -118,7 +116,7 @@ pub fn declared_generation(items: &[Value]) -> Option<String> {
     let item = items
         .iter()
         .find(|item| text(item, "config") == GENERATION_KEY)?;
-    Some(text(item, "generation"))
+    Some(text(item, "generation").to_owned())
 }
 
 /// The item that states the digest of the others.
@@ -224,7 +222,8 @@ fn by_key(items: &[Value]) -> BTreeMap<(String, String), BTreeMap<String, Value>
         .map(|item| {
             let mut leaves = BTreeMap::new();
             flatten(item, "", &mut leaves);
-            ((text(item, "identifier"), text(item, "config")), leaves)
+            let (identifier, config) = key_of(item);
+            ((identifier.to_owned(), config.to_owned()), leaves)
         })
         .collect()
 }
