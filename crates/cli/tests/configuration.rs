@@ -26,7 +26,7 @@ struct Said {
 impl Desk {
     fn new() -> Self {
         Self {
-            folder: tempfile::tempdir().unwrap(),
+            folder: tempfile::tempdir().expect("a folder for the test"),
         }
     }
 
@@ -41,7 +41,11 @@ impl Desk {
     }
 
     fn run(&self, arguments: &[&str]) -> Said {
-        said(self.command(arguments).output().unwrap())
+        said(
+            self.command(arguments)
+                .output()
+                .expect("the program starts"),
+        )
     }
 
     /// Runs a command that must end well, and gives its data.
@@ -57,11 +61,11 @@ impl Desk {
     }
 
     fn write(&self, name: &str, text: impl AsRef<[u8]>) {
-        std::fs::write(self.folder.path().join(name), text).unwrap();
+        std::fs::write(self.folder.path().join(name), text).expect("the file can be written");
     }
 
     fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.folder.path().join(name)).unwrap()
+        std::fs::read_to_string(self.folder.path().join(name)).expect("the file is there")
     }
 
     fn has_home(&self) -> bool {
@@ -71,20 +75,21 @@ impl Desk {
 
 fn said(output: Output) -> Said {
     Said {
-        code: output.status.code().unwrap(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
+        code: output.status.code().expect("the program ended by itself"),
+        out: String::from_utf8(output.stdout).expect("UTF-8"),
+        err: String::from_utf8(output.stderr).expect("UTF-8"),
     }
 }
 
 fn example(name: &str) -> PathBuf {
-    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    crates.parent().unwrap().join("examples/tpcc").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../examples/tpcc")
+        .join(name)
 }
 
 fn example_items() -> Vec<Value> {
-    let text = std::fs::read_to_string(example("config.json")).unwrap();
-    serde_json::from_str(&text).unwrap()
+    let text = std::fs::read_to_string(example("config.json")).expect("the example is there");
+    serde_json::from_str(&text).expect("the example is JSON")
 }
 
 #[test]

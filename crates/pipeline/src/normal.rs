@@ -1,7 +1,8 @@
 //! The normal form of items: sorted, each number and boolean spelt in one way. Equal configuration has equal bytes.
 
 use crate::problem::shown;
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -33,10 +34,17 @@ pub const BOOLEANS: [&str; 5] = [
 
 /// Items in order of identifier and key, names sorted, numbers and booleans typed.
 pub fn normalise<'a>(items: impl IntoIterator<Item = &'a Value>) -> Vec<Value> {
-    let mut items: Vec<Value> = items.into_iter().map(normal_item).collect();
+    // Making a value of a value cannot fail.
+    let value = |item| serde_json::to_value(item).unwrap_or_default();
+    in_order(items).iter().map(value).collect()
+}
+
+fn in_order<'a>(items: impl IntoIterator<Item = &'a Value>) -> Vec<Normal<'a>> {
+    let mut items: Vec<Normal> = items.into_iter().map(Normal::item).collect();
+    let text = |item: &Normal| serde_json::to_string(item).unwrap_or_default();
     items.sort_by(|left, right| {
-        let by_key = key_of(left).cmp(&key_of(right));
-        by_key.then_with(|| left.to_string().cmp(&right.to_string()))
+        let by_key = key_of(left.value).cmp(&key_of(right.value));
+        by_key.then_with(|| text(left).cmp(&text(right)))
     });
     items
 }
@@ -49,32 +57,64 @@ fn text<'a>(item: &'a Value, name: &str) -> &'a str {
     item.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn normal_item(item: &Value) -> Value {
-    match item {
-        Value::Object(map) => Value::Object(normal_map(map, "")),
-        other => other.clone(),
+/// An item, or a value in one, that is written in its normal form.
+struct Normal<'a> {
+    value: &'a Value,
+    /// Dotted path of the object that it is in, with a dot at its end.
+    prefix: &'a str,
+    /// Empty for the item itself.
+    name: &'a str,
+}
+
+impl<'a> Normal<'a> {
+    fn item(value: &'a Value) -> Self {
+        Self {
+            value,
+            prefix: "",
+            name: "",
+        }
     }
 }
 
-fn normal_map(map: &Map<String, Value>, prefix: &str) -> Map<String, Value> {
-    let mut entries: Vec<(&String, &Value)> = map.iter().collect();
-    entries.sort_by_key(|(name, _)| *name);
-    entries
-        .into_iter()
-        .filter(|(_, value)| !value.is_null())
-        .map(|(name, value)| (name.clone(), normal_value(value, prefix, name)))
-        .collect()
-}
-
-fn normal_value(value: &Value, prefix: &str, name: &str) -> Value {
-    match value {
-        Value::Object(map) => Value::Object(normal_map(map, &format!("{prefix}{name}."))),
-        Value::Array(values) => values
-            .iter()
-            .map(|value| normal_value(value, prefix, name))
-            .collect(),
-        Value::String(text) => typed(text, prefix, name).unwrap_or_else(|| value.clone()),
-        other => other.clone(),
+impl Serialize for Normal<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self {
+            value,
+            prefix,
+            name,
+        } = *self;
+        match value {
+            Value::Object(map) => {
+                let below = match name {
+                    "" => String::new(),
+                    name => format!("{prefix}{name}."),
+                };
+                let there = map.iter().filter(|(_, value)| !value.is_null());
+                let mut entries: Vec<(&String, Normal)> = there
+                    .map(|(name, value)| {
+                        let prefix = below.as_str();
+                        (
+                            name,
+                            Normal {
+                                value,
+                                prefix,
+                                name,
+                            },
+                        )
+                    })
+                    .collect();
+                entries.sort_by_key(|(name, _)| *name);
+                serializer.collect_map(entries)
+            }
+            Value::Array(values) => {
+                serializer.collect_seq(values.iter().map(|value| Normal { value, ..*self }))
+            }
+            Value::String(text) => match typed(text, prefix, name) {
+                Some(value) => value.serialize(serializer),
+                None => serializer.serialize_str(text),
+            },
+            other => other.serialize(serializer),
+        }
     }
 }
 
@@ -107,7 +147,7 @@ pub fn generation<'a>(items: impl IntoIterator<Item = &'a Value>) -> String {
     let others = items
         .into_iter()
         .filter(|item| text(item, "config") != GENERATION_KEY);
-    let bytes = serde_json::to_vec(&normalise(others)).unwrap_or_default();
+    let bytes = serde_json::to_vec(&in_order(others)).unwrap_or_default();
     sha256(&bytes)
 }
 
@@ -139,7 +179,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 /// One difference between two sets of items.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "change")]
 pub enum Difference {
     /// An item is new; its attributes as JSON, by dotted path.
