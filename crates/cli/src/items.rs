@@ -74,9 +74,14 @@ fn table(context: &Context) -> Result<Source, Trouble> {
     })
 }
 
+/// Whether the home folder has a table.
+pub fn exists(context: &Context) -> bool {
+    context.home.join("headwater.db").exists()
+}
+
 /// The home folder, where it exists already: reading makes none.
 pub fn existing(context: &Context) -> Result<Local, Trouble> {
-    if !context.home.join("headwater.db").exists() {
+    if !exists(context) {
         let message = format!("there is no configuration in `{}`", context.home.display());
         return Err(Trouble::failed(message)
             .hint("`headwater import FILE` writes it; `--home DIR` names another folder"));

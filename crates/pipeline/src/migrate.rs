@@ -355,8 +355,8 @@ fn booleans(map: &mut Map<String, Value>, migrated: &mut Migrated) {
             continue;
         };
         let (old, new) = match value.as_str() {
-            Some("True" | "TRUE") => ("True", true),
-            Some("False" | "FALSE") => ("False", false),
+            Some(text @ ("True" | "TRUE")) => (text.to_owned(), true),
+            Some(text @ ("False" | "FALSE")) => (text.to_owned(), false),
             _ => continue,
         };
         *value = Value::Bool(new);

@@ -1,7 +1,8 @@
 //! The normal form of items: sorted, each number and boolean spelt in one way. Equal configuration has equal bytes.
 
 use crate::problem::shown;
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -32,67 +33,106 @@ pub const BOOLEANS: [&str; 5] = [
 ];
 
 /// Items in order of identifier and key, names sorted, numbers and booleans typed.
-pub fn normalise(items: &[Value]) -> Vec<Value> {
-    let mut items: Vec<Value> = items.iter().map(normal_item).collect();
-    items.sort_by_cached_key(|item| {
-        (
-            text(item, "identifier"),
-            text(item, "config"),
-            item.to_string(),
-        )
+pub fn normalise<'a>(items: impl IntoIterator<Item = &'a Value>) -> Vec<Value> {
+    // Making a value of a value cannot fail.
+    let value = |item| serde_json::to_value(item).unwrap_or_default();
+    in_order(items).iter().map(value).collect()
+}
+
+fn in_order<'a>(items: impl IntoIterator<Item = &'a Value>) -> Vec<Normal<'a>> {
+    let mut items: Vec<Normal> = items.into_iter().map(Normal::item).collect();
+    let text = |item: &Normal| serde_json::to_string(item).unwrap_or_default();
+    items.sort_by(|left, right| {
+        let by_key = key_of(left.value).cmp(&key_of(right.value));
+        by_key.then_with(|| text(left).cmp(&text(right)))
     });
     items
 }
 
-fn text(item: &Value, name: &str) -> String {
-    item.get(name)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned()
+fn key_of(item: &Value) -> (&str, &str) {
+    (text(item, "identifier"), text(item, "config"))
 }
 
-fn normal_item(item: &Value) -> Value {
-    match item {
-        Value::Object(map) => Value::Object(normal_map(map, "")),
-        other => other.clone(),
-    }
+fn text<'a>(item: &'a Value, name: &str) -> &'a str {
+    item.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn normal_map(map: &Map<String, Value>, prefix: &str) -> Map<String, Value> {
-    let mut entries: Vec<(&String, &Value)> = map.iter().collect();
-    entries.sort_by_key(|(name, _)| *name);
-    entries
-        .into_iter()
-        .filter(|(_, value)| !value.is_null())
-        .map(|(name, value)| {
-            let path = format!("{prefix}{name}");
-            (name.clone(), normal_value(value, &path))
-        })
-        .collect()
+/// An item, or a value in one, that is written in its normal form.
+struct Normal<'a> {
+    value: &'a Value,
+    /// Dotted path of the object that it is in, with a dot at its end.
+    prefix: &'a str,
+    /// Empty for the item itself.
+    name: &'a str,
 }
 
-fn normal_value(value: &Value, path: &str) -> Value {
-    match value {
-        Value::Object(map) => Value::Object(normal_map(map, &format!("{path}."))),
-        Value::Array(values) => values
-            .iter()
-            .map(|value| normal_value(value, path))
-            .collect(),
-        Value::String(text) if BOOLEANS.contains(&path) => match text.as_str() {
-            "true" => Value::Bool(true),
-            "false" => Value::Bool(false),
-            _ => value.clone(),
-        },
-        Value::String(text) if INTEGERS.contains(&path) => {
-            integer(text).unwrap_or_else(|| value.clone())
+impl<'a> Normal<'a> {
+    fn item(value: &'a Value) -> Self {
+        Self {
+            value,
+            prefix: "",
+            name: "",
         }
-        other => other.clone(),
     }
 }
 
-fn integer(text: &str) -> Option<Value> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| text.parse::<u32>().ok().map(Value::from))?
+impl Serialize for Normal<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self {
+            value,
+            prefix,
+            name,
+        } = *self;
+        match value {
+            Value::Object(map) => {
+                let below = match name {
+                    "" => String::new(),
+                    name => format!("{prefix}{name}."),
+                };
+                let there = map.iter().filter(|(_, value)| !value.is_null());
+                let mut entries: Vec<(&String, Normal)> = there
+                    .map(|(name, value)| {
+                        let prefix = below.as_str();
+                        (
+                            name,
+                            Normal {
+                                value,
+                                prefix,
+                                name,
+                            },
+                        )
+                    })
+                    .collect();
+                entries.sort_by_key(|(name, _)| *name);
+                serializer.collect_map(entries)
+            }
+            Value::Array(values) => {
+                serializer.collect_seq(values.iter().map(|value| Normal { value, ..*self }))
+            }
+            Value::String(text) => match typed(text, prefix, name) {
+                Some(value) => value.serialize(serializer),
+                None => serializer.serialize_str(text),
+            },
+            other => other.serialize(serializer),
+        }
+    }
+}
+
+/// The boolean or integer that a text spells, where the attribute is one.
+fn typed(text: &str, prefix: &str, name: &str) -> Option<Value> {
+    let is_one_of = |paths: &[&str]| {
+        paths
+            .iter()
+            .any(|path| path.strip_prefix(prefix) == Some(name))
+    };
+    match text {
+        "true" | "false" => is_one_of(&BOOLEANS).then_some(Value::Bool(text == "true")),
+        digits if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+            let number = digits.parse::<u32>().ok()?;
+            is_one_of(&INTEGERS).then(|| Value::from(number))
+        }
+        _ => None,
+    }
 }
 
 /// The file form of items: normalised, indented, with a line break at the end.
@@ -103,13 +143,11 @@ pub fn print(items: &[Value]) -> String {
 }
 
 /// The digest of one identifier's items, the generation item itself left out.
-pub fn generation(items: &[Value]) -> String {
-    let others: Vec<Value> = items
-        .iter()
-        .filter(|item| text(item, "config") != GENERATION_KEY)
-        .cloned()
-        .collect();
-    let bytes = serde_json::to_vec(&normalise(&others)).unwrap_or_default();
+pub fn generation<'a>(items: impl IntoIterator<Item = &'a Value>) -> String {
+    let others = items
+        .into_iter()
+        .filter(|item| text(item, "config") != GENERATION_KEY);
+    let bytes = serde_json::to_vec(&in_order(others)).unwrap_or_default();
     sha256(&bytes)
 }
 
@@ -118,7 +156,7 @@ pub fn declared_generation(items: &[Value]) -> Option<String> {
     let item = items
         .iter()
         .find(|item| text(item, "config") == GENERATION_KEY)?;
-    Some(text(item, "generation"))
+    Some(text(item, "generation").to_owned())
 }
 
 /// The item that states the digest of the others.
@@ -141,7 +179,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 /// One difference between two sets of items.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "change")]
 pub enum Difference {
     /// An item is new; its attributes as JSON, by dotted path.
@@ -224,7 +262,8 @@ fn by_key(items: &[Value]) -> BTreeMap<(String, String), BTreeMap<String, Value>
         .map(|item| {
             let mut leaves = BTreeMap::new();
             flatten(item, "", &mut leaves);
-            ((text(item, "identifier"), text(item, "config")), leaves)
+            let (identifier, config) = key_of(item);
+            ((identifier.to_owned(), config.to_owned()), leaves)
         })
         .collect()
 }

@@ -137,7 +137,6 @@ fn assemble(
         .collect();
     writes.sort();
     writes.dedup();
-    let items: Vec<Value> = own.iter().map(|(_, item)| (*item).clone()).collect();
     Plan {
         schema_version: PLAN_SCHEMA_VERSION,
         identifier: scope.request.identifier.clone(),
@@ -166,7 +165,7 @@ fn assemble(
                 on: next.on,
             },
         },
-        generation: normal::generation(&items),
+        generation: normal::generation(own.iter().map(|(_, item)| *item)),
         code: cluster::code(scope.deployment),
     }
 }

@@ -113,8 +113,7 @@ impl<'a> Fields<'a> {
     /// A text on one line, not empty.
     pub fn text(&self, name: &str, problems: &mut Vec<Problem>) -> Option<String> {
         let value = self.get(name)?;
-        let path = self.path(name);
-        text_of(self.key, &path, value, problems)
+        text_of(self.key, &|| self.path(name), value, problems)
     }
 
     /// A text that may become an argument or a name: it does not begin with `-` either.
@@ -198,7 +197,7 @@ impl<'a> Fields<'a> {
                     .iter()
                     .enumerate()
                     .filter_map(|(n, value)| {
-                        let path = format!("{}.{n}", self.path(name));
+                        let path = || format!("{}.{n}", self.path(name));
                         text_of(self.key, &path, value, problems)
                     })
                     .collect(),
@@ -225,7 +224,7 @@ pub fn texts_of(
 ) -> BTreeMap<String, String> {
     map.iter()
         .filter_map(|(name, value)| {
-            let path = format!("{prefix}{}", name.escape_debug());
+            let path = || format!("{prefix}{}", name.escape_debug());
             if let Some(problem) = bad_name(key, &path, name) {
                 problems.push(problem);
                 return None;
@@ -239,34 +238,40 @@ pub fn texts_of(
         .collect()
 }
 
-fn bad_name(key: &str, path: &str, name: &str) -> Option<Problem> {
+fn bad_name(key: &str, path: &dyn Fn() -> String, name: &str) -> Option<Problem> {
     let bad = name.is_empty()
         || name.starts_with('-')
         || name.contains('=')
         || name.contains(char::is_whitespace)
         || name.contains(char::is_control);
     bad.then(|| {
-        Problem::fault(key, path, "is not a name for an option").hint(
+        Problem::fault(key, path(), "is not a name for an option").hint(
             "a name has no blanks, no `=`, no control characters, and does not begin with `-`",
         )
     })
 }
 
-fn text_of(key: &str, path: &str, value: &Value, problems: &mut Vec<Problem>) -> Option<String> {
+/// The path is made only where something is wrong.
+fn text_of(
+    key: &str,
+    path: &dyn Fn() -> String,
+    value: &Value,
+    problems: &mut Vec<Problem>,
+) -> Option<String> {
     let Value::String(text) = value else {
-        let found = Found::Value(shown(path, value));
-        problems.push(Problem::new(key, path, found, "a text"));
+        let found = Found::Value(shown(&path(), value));
+        problems.push(Problem::new(key, path(), found, "a text"));
         return None;
     };
     if text.trim().is_empty() {
-        problems.push(Problem::new(key, path, Found::Empty, "a text"));
+        problems.push(Problem::new(key, path(), Found::Empty, "a text"));
         return None;
     }
     if text.contains(char::is_control) {
         problems.push(
             Problem::fault(
                 key,
-                path,
+                path(),
                 "contains a line break, NUL or another control character",
             )
             .hint("write it on one line"),

@@ -17,11 +17,12 @@ const PIPELINES: [&str; 5] = [
 ];
 
 fn items() -> Vec<Value> {
-    read_items(CONFIG).unwrap()
+    read_items(CONFIG).expect("the example is right")
 }
 
 fn deployments() -> [(&'static str, Deployment); 2] {
-    let aws = Deployment::parse(&serde_json::from_str(DEPLOYMENT).unwrap()).unwrap();
+    let aws = serde_json::from_str(DEPLOYMENT).expect("the example is JSON");
+    let aws = Deployment::parse(&aws).expect("the example is right");
     [
         ("aws", aws),
         ("local", Deployment::local("/home/ops/.headwater")),

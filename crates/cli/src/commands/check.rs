@@ -39,6 +39,10 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble>
 }
 
 fn summary(source: &items::Source, checked: &Checked) -> String {
+    if !source.problems.is_empty() {
+        let mistakes = many(checked.problems.len(), "mistake");
+        return format!("{}: cannot be read: {mistakes}", source.name);
+    }
     format!(
         "{}: {} of {}, {}, {}",
         source.name,

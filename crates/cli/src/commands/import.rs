@@ -37,9 +37,16 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble>
     if !checked.problems.is_empty() {
         return refuse(context, &checked);
     }
-    let local = context.open()?;
     let new = items::by_identifier(&items::without_generation(source.items));
-    let old = items::by_identifier(&items::stored(&local)?);
+    // A dry run makes no home folder.
+    let local = match arguments.dry_run && !items::exists(context) {
+        true => None,
+        false => Some(context.open()?),
+    };
+    let old = match &local {
+        None => BTreeMap::new(),
+        Some(local) => items::by_identifier(&items::stored(local)?),
+    };
     let mut imported = Vec::new();
     for (identifier, items) in &new {
         let before = old.get(identifier).map_or(&[][..], Vec::as_slice);
@@ -48,7 +55,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble>
         let generation = normal::generation(&items);
         let count = items.len();
         items.push(normal::generation_item(identifier, &items));
-        if !arguments.dry_run {
+        if let Some(local) = local.as_ref().filter(|_| !arguments.dry_run) {
             local
                 .replace_config(identifier, &items)
                 .map_err(|error| Trouble::failed(error.to_string()))?;

@@ -193,7 +193,8 @@ fn scripts(config: &Config, problems: &mut Vec<Problem>) {
                 if !steps.contains_key(wanted) {
                     let problem =
                         Problem::fault(&key, "after", format!("names an unknown step: {wanted}"));
-                    problems.push(match nearest(wanted, steps.keys().map(String::as_str)) {
+                    let others = steps.keys().filter(|other| *other != name);
+                    problems.push(match nearest(wanted, others.map(String::as_str)) {
                         Some(near) => problem.hint(format!("did you mean `{near}`?")),
                         None => problem.hint("name steps of the same pipeline"),
                     });

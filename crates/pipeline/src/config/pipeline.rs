@@ -208,8 +208,9 @@ fn managed_scaling(emr: &Fields, problems: &mut Vec<Problem>) -> Option<ManagedS
     let scaling = emr.object("managed_scaling", KNOWN_SCALING, problems)?;
     scaling.require("minimum", "the least number of workers", problems);
     scaling.require("maximum", "the greatest number of workers", problems);
-    let minimum = scaling.integer("minimum", 1..=WORKERS_MAX, problems)?;
-    let maximum = scaling.integer("maximum", 1..=WORKERS_MAX, problems)?;
+    let minimum = scaling.integer("minimum", 1..=WORKERS_MAX, problems);
+    let maximum = scaling.integer("maximum", 1..=WORKERS_MAX, problems);
+    let (minimum, maximum) = (minimum?, maximum?);
     if minimum > maximum {
         let found = Value::from(minimum);
         problems.push(scaling.wrong(

@@ -129,13 +129,18 @@ pub const ALLOWED: &[&str] = &[
 
 /// Whether a pattern with at most one `*` at each end covers a name, without regard to case.
 fn covers(pattern: &str, name: &str) -> bool {
-    let pattern = pattern.to_ascii_lowercase();
-    let name = name.to_ascii_lowercase();
-    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
-        (Some(rest), Some(_)) => name.contains(rest.trim_end_matches('*')),
-        (Some(end), None) => name.ends_with(end),
-        (None, Some(start)) => name.starts_with(start),
-        (None, None) => name == pattern,
+    let part = pattern.trim_matches('*').as_bytes();
+    let name = name.as_bytes();
+    let same_at = |at: usize| {
+        let there = name.get(at..at + part.len());
+        there.is_some_and(|there| there.eq_ignore_ascii_case(part))
+    };
+    let last = name.len().checked_sub(part.len());
+    match (pattern.starts_with('*'), pattern.ends_with('*')) {
+        (true, true) => last.is_some_and(|last| (0..=last).any(same_at)),
+        (true, false) => last.is_some_and(same_at),
+        (false, true) => same_at(0),
+        (false, false) => name.eq_ignore_ascii_case(part),
     }
 }
 
@@ -280,24 +285,25 @@ const CREDENTIAL_NAMES: [&str; 8] = [
 /// Notes each text that holds a credential, without showing it: whoever may read the table could use it.
 pub fn check_secrets(key: &str, map: &Map<String, Value>, problems: &mut Vec<Problem>) {
     for (name, value) in map {
-        secrets_in(key, &name.escape_debug().to_string(), value, problems);
+        secrets_in(key, &|| name.escape_debug().to_string(), value, problems);
     }
 }
 
-fn secrets_in(key: &str, path: &str, value: &Value, problems: &mut Vec<Problem>) {
+/// The path is made only where something is found.
+fn secrets_in(key: &str, path: &dyn Fn() -> String, value: &Value, problems: &mut Vec<Problem>) {
     match value {
         Value::String(text) => {
             if let Some(what) = credential(text) {
-                problems.push(holds(key, path, what));
+                problems.push(holds(key, &path(), what));
             }
         }
         Value::Array(values) => {
             for (n, value) in values.iter().enumerate() {
-                let below = format!("{path}.{n}");
+                let below = || format!("{}.{n}", path());
                 let flag = n.checked_sub(1).and_then(|before| values[before].as_str());
                 let text = value.as_str().unwrap_or("-");
                 if flag.is_some_and(is_credential_flag) && !text.starts_with(['-', '$']) {
-                    problems.push(holds(key, &below, "a password, key or token"));
+                    problems.push(holds(key, &below(), "a password, key or token"));
                 } else {
                     secrets_in(key, &below, value, problems);
                 }
@@ -305,7 +311,7 @@ fn secrets_in(key: &str, path: &str, value: &Value, problems: &mut Vec<Problem>)
         }
         Value::Object(map) => {
             for (name, value) in map {
-                let below = format!("{path}.{}", name.escape_debug());
+                let below = || format!("{}.{}", path(), name.escape_debug());
                 secrets_in(key, &below, value, problems);
             }
         }

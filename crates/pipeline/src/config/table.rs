@@ -83,13 +83,16 @@ pub fn parse(
         .and_then(|fields| hudi(&fields, problems));
     let jdbc = fields.texts_by_name("spark_jdbc_config", problems);
     safety::check_jdbc(key, &jdbc, problems);
+    let override_target_table_name = target_name(&fields, problems);
+    let spark_conf = spark_conf(&fields, opt_outs, problems);
+    let engine = fields.choice("engine", &ENGINES, problems);
     Some(TableStep {
         enabled: enabled?,
         hudi,
-        override_target_table_name: target_name(&fields, problems),
+        override_target_table_name,
         spark_jdbc_config: jdbc,
-        spark_conf: spark_conf(&fields, opt_outs, problems),
-        engine: fields.choice("engine", &ENGINES, problems),
+        spark_conf,
+        engine,
     })
 }
 
