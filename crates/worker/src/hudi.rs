@@ -169,7 +169,11 @@ fn failed(what: &str, folder: &Path, error: CoreError) -> Failure {
         format!("Hudi table `{}` cannot {what}: {error}", folder.display()),
     )
     .caused_by(&error);
-    if failure.causes.iter().any(|cause| cause.contains("No space left")) {
+    if failure
+        .causes
+        .iter()
+        .any(|cause| cause.contains("No space left"))
+    {
         return Failure {
             error: "DiskFull",
             ..failure

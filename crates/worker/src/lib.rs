@@ -17,6 +17,7 @@ pub mod seed;
 pub mod merge;
 pub mod capture;
 pub mod reconcile;
+pub mod step;
 
 #[cfg(test)]
 pub mod test_postgres;

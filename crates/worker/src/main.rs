@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
-use worker::capture;
+use worker::{capture, reconcile, step};
 
 #[derive(Parser)]
 #[command(
@@ -18,8 +18,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// One attempt of one step of a run
+    Step(step::Arguments),
     /// Writes what the database commits to change files
     Capture(capture::Arguments),
+    /// The lake against the database
+    Reconcile(reconcile::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -30,6 +34,8 @@ fn main() -> ExitCode {
         )
         .init();
     match Cli::parse().command {
+        Command::Step(arguments) => step::command(arguments),
         Command::Capture(arguments) => capture::command(arguments),
+        Command::Reconcile(arguments) => reconcile::command(arguments),
     }
 }

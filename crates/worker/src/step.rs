@@ -1,0 +1,222 @@
+//! One attempt of one step: verify the plan, claim, work while it may, and write the result to the ledger.
+
+use crate::context::Guard;
+use crate::failure::Failure;
+use crate::job::Job;
+use crate::tally::Tally;
+use crate::{load, merge, program, seed};
+use futures::FutureExt;
+use local::Local;
+use pipeline::plan::{Frozen, Plan, PlannedStep, StepWork};
+use pipeline::report::{StepOutcome, StepReport, StepResult};
+use pipeline::run::FileRef;
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tasks::port::Clock;
+use tasks::step::{
+    Claim, GUARD_INTERVAL_SECONDS, Stop, claim, complete_through, may_go_on, read_plan,
+    record_result,
+};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// URI of the run's frozen plan
+    #[arg(long)]
+    plan: String,
+    /// sha256 of the plan's bytes
+    #[arg(long)]
+    sha256: String,
+    /// Index of the step in the plan
+    #[arg(long)]
+    index: u32,
+    /// Attempt at this step, from 1
+    #[arg(long)]
+    attempt: u32,
+    /// Where state, lake and secrets of this machine are
+    #[arg(long, env = "HEADWATER_HOME", value_name = "DIR")]
+    home: PathBuf,
+}
+
+/// Runs the step. The exit code says whether it succeeded; the result in the ledger says more.
+pub fn command(arguments: Arguments) -> ExitCode {
+    let ended = tokio::runtime::Runtime::new()
+        .map_err(|error| {
+            Failure::new("NoThreads", "the worker cannot start threads").caused_by(&error)
+        })
+        .and_then(|runtime| runtime.block_on(attempt(arguments)));
+    match ended {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("{}", failure.text());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn attempt(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let local = Arc::new(
+        Local::open(&arguments.home)
+            .map_err(|error| Failure::new("LedgerUnreachable", error.to_string()))?,
+    );
+    let file = FileRef {
+        uri: arguments.plan,
+        sha256: arguments.sha256,
+    };
+    let frozen = read_plan(&*local, &file)
+        .await
+        .map_err(|error| Failure::new("PlanUnreadable", error.to_string()))?;
+    let step = planned(&frozen.plan, arguments.index)?;
+    let claim = claim(&*local, &frozen.run_id, arguments.index, arguments.attempt)
+        .await
+        .map_err(stopped)?;
+    let started = claim.at;
+    let tally = Tally::start(local.clone(), &frozen.run_id, &step.name);
+    let watch = Claimed {
+        local: local.clone(),
+        claim,
+    };
+    watch.clone().exit_when_over();
+    let worked = AssertUnwindSafe(work(&local, &frozen, step, &watch, &*tally))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+    tally.finish();
+    let succeeded = worked.is_ok();
+    let outcome = match worked {
+        Ok(report) => StepOutcome::Succeeded(report),
+        Err(failure) => {
+            eprintln!("{}", failure.text());
+            StepOutcome::Failed(failure.into())
+        }
+    };
+    let result = StepResult {
+        schema_version: 1,
+        run_id: frozen.run_id.clone(),
+        index: arguments.index,
+        name: step.name.clone(),
+        attempt: arguments.attempt,
+        started,
+        ended: local.now(),
+        outcome,
+    };
+    record_result(&*local, &result).await.map_err(stopped)?;
+    Ok(if succeeded {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn planned(plan: &Plan, index: u32) -> Result<&PlannedStep, Failure> {
+    plan.steps.get(index as usize).ok_or_else(|| {
+        Failure::new(
+            "PlanUnreadable",
+            format!(
+                "the plan has {} steps, none of index {index}",
+                plan.steps.len()
+            ),
+        )
+    })
+}
+
+async fn work(
+    local: &Local,
+    frozen: &Frozen,
+    step: &PlannedStep,
+    guard: &impl Guard,
+    progress: &Tally,
+) -> Result<StepReport, Failure> {
+    let secrets = local.home().secrets();
+    let job = Job {
+        run_id: &frozen.run_id,
+        plan: &frozen.plan,
+        secrets: &secrets,
+    };
+    match &step.work {
+        StepWork::Load(work) => load::run(&job, work, guard, progress).await,
+        StepWork::Seed(work) => seed::run(local, &job, work, guard, progress).await,
+        StepWork::Merge(work) => merge::run(local, &job, work, guard, progress).await,
+        StepWork::Program { arguments } => program(local, &job, arguments).await,
+        StepWork::SparkSubmit { arguments, table } => match (table, &step.table) {
+            (None, None) => program(local, &job, arguments).await,
+            _ => Err(spark_elsewhere(step)),
+        },
+    }
+}
+
+async fn program(
+    local: &Local,
+    job: &Job<'_>,
+    arguments: &[String],
+) -> Result<StepReport, Failure> {
+    let complete_through = complete_through(local, &job.plan.identifier)
+        .await
+        .map_err(|error| Failure::new("LedgerUnreachable", error.to_string()))?;
+    program::run(job, arguments, complete_through).await
+}
+
+/// Loads, seeds and merges of the spark engine need what a cluster of EMR brings.
+fn spark_elsewhere(step: &PlannedStep) -> Failure {
+    Failure::new(
+        "SparkElsewhere",
+        format!("`{}` is a table of the spark engine, which runs on EMR only", step.name),
+    )
+    .hint("use `\"engine\": \"native\"` for it here, or `--engine native`; `headwater plan --engine spark` prints what EMR would run")
+}
+
+fn stopped(stop: Stop) -> Failure {
+    let error = match &stop {
+        Stop::Cancelled(_) => "Cancelled",
+        Stop::NotAdmitted(_) => "NotAdmitted",
+        Stop::Claimed { .. } => "Claimed",
+        Stop::Ledger(_) => "LedgerUnreachable",
+    };
+    Failure::new(error, stop.to_string())
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
+    Failure::new("WorkerPanicked", format!("the worker broke off: {text}"))
+        .hint("this is a fault of headwater: the step's stderr has the place")
+}
+
+/// An attempt that was let in.
+#[derive(Clone)]
+struct Claimed {
+    local: Arc<Local>,
+    claim: Claim,
+}
+
+impl Guard for Claimed {
+    async fn may_commit(&self) -> Result<(), Failure> {
+        may_go_on(&*self.local, &self.claim).await.map_err(stopped)
+    }
+}
+
+impl Claimed {
+    /// Looks now and then whether the attempt may go on, and ends this process when it may not: whatever it was doing is redone
+    /// or undone as after a crash. A ledger that cannot be reached is waited for; no commit passes the guard meanwhile.
+    fn exit_when_over(self) {
+        std::thread::spawn(move || {
+            let interval = std::time::Duration::from_secs(GUARD_INTERVAL_SECONDS);
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            let Ok(runtime) = runtime else { return };
+            loop {
+                std::thread::sleep(interval);
+                match runtime.block_on(may_go_on(&*self.local, &self.claim)) {
+                    Ok(()) | Err(Stop::Ledger(_)) => {}
+                    Err(stop) => {
+                        eprintln!("{}", stopped(stop).text());
+                        std::process::exit(1);
+                    }
+                }
+            }
+        });
+    }
+}
