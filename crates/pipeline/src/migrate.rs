@@ -1,7 +1,6 @@
 //! Items of older dialects in the present form. What cannot be decided here is told, not guessed.
 
-use crate::cluster::release_fault;
-use crate::config::pipeline::KNOWN_EMR;
+use crate::config::pipeline::{KNOWN_EMR, release_fault};
 use crate::key::{ConfigKey, PipelineName};
 use crate::normal::{BOOLEANS, GENERATION_KEY, normalise};
 use crate::problem::shown;
