@@ -119,6 +119,21 @@ fn check_tells_every_mistake_of_all_items_at_once() {
 }
 
 #[test]
+fn several_files_are_checked_together() {
+    let desk = Desk::new();
+    let mut items = example_items();
+    items.insert(2, json!({"identifier": "tpcc", "enabled": true}));
+    desk.write("a.json", json!(items[12..]).to_string());
+    desk.write("b.json", json!(items[..12]).to_string());
+    let said = desk.run(&["check", "a.json", "b.json"]);
+    assert_eq!(
+        said.out,
+        "error: tpcc b.json: item 3: `config` is missing, expected a key such as `database::config`\n\n\
+         a.json, b.json: 17 items of 1 identifier, 1 mistake, 0 warnings\n"
+    );
+}
+
+#[test]
 fn check_takes_a_right_file_from_stdin_and_from_the_table() {
     let desk = Desk::new();
     let mut items = example_items();
