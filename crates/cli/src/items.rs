@@ -21,6 +21,8 @@ pub struct Source {
     /// As messages name it.
     pub name: String,
     pub items: Vec<Value>,
+    /// The index of each file's first item, with the file's name.
+    starts: Vec<(usize, String)>,
     /// Why a text is not a file of items.
     pub problems: Vec<Problem>,
 }
@@ -48,9 +50,11 @@ fn of_files(files: &[PathBuf]) -> Result<Source, Trouble> {
     let mut source = Source {
         name: names.join(", "),
         items: Vec::new(),
+        starts: Vec::new(),
         problems: Vec::new(),
     };
     for (file, name) in files.iter().zip(names) {
+        source.starts.push((source.items.len(), name.clone()));
         match read_items(&text_of(file)?) {
             Ok(items) => source.items.extend(items),
             Err(problems) => source.problems.extend(problems.into_iter().map(|problem| {
@@ -70,6 +74,7 @@ fn table(context: &Context) -> Result<Source, Trouble> {
     Ok(Source {
         name: format!("the table of `{}`", context.home.display()),
         items: stored(&local)?,
+        starts: Vec::new(),
         problems: Vec::new(),
     })
 }
@@ -122,7 +127,24 @@ pub fn checked(source: &Source, opt_outs: &BTreeSet<String>) -> Checked {
         _ => Checked::default(),
     };
     checked.problems.extend(source.problems.iter().cloned());
+    if source.starts.len() > 1 {
+        for problem in &mut checked.problems {
+            name_file(&source.starts, problem);
+        }
+    }
     checked
+}
+
+/// An item without a key is told by its number: in its own file, not in all files together.
+fn name_file(starts: &[(usize, String)], problem: &mut Problem) {
+    let number = problem.key.strip_prefix("item ");
+    let Some(number) = number.and_then(|number| number.parse::<usize>().ok()) else {
+        return;
+    };
+    let own = starts.iter().rev().find(|(start, _)| *start < number);
+    if let Some((start, file)) = own {
+        problem.key = format!("{file}: item {}", number - start);
+    }
 }
 
 /// A deployment file; all mistakes at once.

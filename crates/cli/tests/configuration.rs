@@ -119,10 +119,26 @@ fn check_tells_every_mistake_of_all_items_at_once() {
 }
 
 #[test]
+fn several_files_are_checked_together() {
+    let desk = Desk::new();
+    let mut items = example_items();
+    items.insert(2, json!({"identifier": "tpcc", "enabled": true}));
+    desk.write("a.json", json!(items[12..]).to_string());
+    desk.write("b.json", json!(items[..12]).to_string());
+    let said = desk.run(&["check", "a.json", "b.json"]);
+    assert_eq!(
+        said.out,
+        "error: tpcc b.json: item 3: `config` is missing, expected a key such as `database::config`\n\n\
+         a.json, b.json: 17 items of 1 identifier, 1 mistake, 0 warnings\n"
+    );
+}
+
+#[test]
 fn check_takes_a_right_file_from_stdin_and_from_the_table() {
     let desk = Desk::new();
     let mut items = example_items();
     items[7]["hudi_config"]["op"] = json!("INSERT");
+    items[5]["emr_config"]["release_label"] = json!("emr-6.5.0");
     let lines: Vec<String> = items.iter().map(Value::to_string).collect();
     let mut child = desk
         .command(&["check", "-"])
@@ -135,10 +151,12 @@ fn check_takes_a_right_file_from_stdin_and_from_the_table() {
     drop(stdin);
     let from_stdin = said(child.wait_with_output().unwrap());
     let warning = "warning: tpcc step::system::public.customer: `hudi_config.op` does not look keys up: changes that follow become duplicate rows\n\
-        hint: use `UPSERT`, unless the table is only ever inserted into\n\n";
+        hint: use `UPSERT`, unless the table is only ever inserted into\n\n\
+        warning: tpcc pipeline::system::seed_hudi: `emr_config.release_label` is older than `emr-7.11.0`, the first with Hudi 1.0.2: emr-6.5.0\n\
+        hint: `headwater migrate --release-label emr-7.13.0` rewrites the items\n\n";
     assert_eq!(
         from_stdin.out,
-        format!("{warning}stdin: 16 items of 1 identifier, 0 mistakes, 1 warning\n")
+        format!("{warning}stdin: 16 items of 1 identifier, 0 mistakes, 2 warnings\n")
     );
     assert_eq!(from_stdin.code, 0);
     desk.data(&["import", example("config.json").to_str().unwrap()]);

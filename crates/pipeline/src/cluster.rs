@@ -1,6 +1,6 @@
 //! The cluster of a plan: the RunJobFlow request of the EMR API, without a name and without steps.
 
-use crate::config::pipeline::{EmrConfig, Worker};
+use crate::config::pipeline::{EmrConfig, RELEASE_HINT, Worker, release_fault};
 use crate::deployment::{Aws, ClusterSettings, Deployment};
 use crate::plan::{ClusterSpec, Engine};
 use crate::planning::{Scope, needed};
@@ -11,9 +11,6 @@ use std::collections::BTreeMap;
 
 /// Minutes without work after which a cluster ends by itself.
 const IDLE_MINUTES: u32 = 15;
-/// The first release whose Hudi (1.0.2) writes the table version that both engines share.
-const RELEASE_MINOR_MIN: u32 = 11;
-const RELEASE_HINT: &str = "`headwater migrate --release-label emr-7.13.0` rewrites the items";
 
 /// The cluster, or what the pipeline's item lacks for one.
 pub fn plan(scope: &Scope, steps: &Steps, problems: &mut Vec<Problem>) -> ClusterSpec {
@@ -140,26 +137,6 @@ fn check_release(scope: &Scope, label: Option<&str>, problems: &mut Vec<Problem>
     };
     let key = crate::key::ConfigKey::Pipeline(scope.name.clone()).to_string();
     problems.push(Problem::fault(&key, "emr_config.release_label", fault).hint(RELEASE_HINT));
-}
-
-/// Why a release cannot be used.
-pub fn release_fault(label: &str) -> Option<String> {
-    if label.starts_with("emr-spark-") {
-        return Some(format!(
-            "is not supported, because its Hudi writes another table version: {label}"
-        ));
-    }
-    let numbers: Option<Vec<u32>> = label
-        .strip_prefix("emr-")
-        .and_then(|version| version.split('.').map(|part| part.parse().ok()).collect());
-    match numbers.as_deref() {
-        Some([7, minor, _]) if *minor >= RELEASE_MINOR_MIN => None,
-        Some([7, _, _] | [0..=6, _, _]) => Some(format!(
-            "is older than `emr-7.11.0`, the first with Hudi 1.0.2: {label}"
-        )),
-        Some([_, _, _]) => Some(format!("is newer than what was tested, `emr-7.x`: {label}")),
-        _ => Some(format!("is not a release such as `emr-7.13.0`: {label}")),
-    }
 }
 
 fn request(

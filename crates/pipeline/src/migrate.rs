@@ -1,7 +1,6 @@
 //! Items of older dialects in the present form. What cannot be decided here is told, not guessed.
 
-use crate::cluster::release_fault;
-use crate::config::pipeline::KNOWN_EMR;
+use crate::config::pipeline::{KNOWN_EMR, release_fault};
 use crate::key::{ConfigKey, PipelineName};
 use crate::normal::{BOOLEANS, GENERATION_KEY, normalise};
 use crate::problem::shown;
@@ -389,7 +388,82 @@ fn once(items: Vec<Value>, migrated: &mut Migrated) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use proptest::sample::{select, subsequence};
     use serde_json::json;
+
+    /// Items of all dialects, right and wrong ones, with what may stand in them.
+    fn any_item() -> impl Strategy<Value = Value> {
+        let keys = [
+            "database::config",
+            "emr::config::full_load",
+            "emr::config::jdbc_load",
+            "emr::config::system",
+            "generation::config",
+            "pipeline::config::full_load",
+            "pipeline::config::nightly",
+            "pipeline::config::seed_hudi",
+            "pipeline::system::jdbc_load",
+            "step::system::public.t",
+            "table::public.t",
+            "table::odd",
+        ];
+        let attributes = vec![
+            (
+                "allowed_concurrent",
+                json!(["full_load", "pipeline::custom::x", 7]),
+            ),
+            ("allowed_concurrent", json!("False")),
+            (
+                "emr_config",
+                json!({"release_label": "emr-6.5.0", "worker": {"count": "2"}}),
+            ),
+            ("emr_config", json!("odd")),
+            ("enabled", json!("TRUE")),
+            ("enabled", json!("yes")),
+            (
+                "hudi_config",
+                json!({"op": "upsert", "table_type": 3, "is_partitioned": "False"}),
+            ),
+            ("master", json!({"instance_type": "m5.xlarge"})),
+            (
+                "next_pipeline",
+                json!({"pipeline_type": "pipeline::config::full_load"}),
+            ),
+            ("odd", json!(null)),
+            ("release_label", json!("emr-5.0.0")),
+            ("spark_conf", json!({"full_load": {"a": 1}})),
+            (
+                "spark_conf",
+                json!({"full_load": {"a": 1}, "jdbc_load": {}}),
+            ),
+            ("worker", json!({"count": 3})),
+        ];
+        let some = subsequence(attributes, 0..6);
+        let item = (select(vec!["a", "b"]), select(keys.to_vec()), some).prop_map(
+            |(identifier, key, attributes)| {
+                let mut item = json!({"identifier": identifier, "config": key});
+                for (name, value) in attributes {
+                    item[name] = value;
+                }
+                item
+            },
+        );
+        prop_oneof![20 => item, 1 => Just(json!(7)), 1 => Just(json!({"config": "table::public.t"}))]
+    }
+
+    proptest! {
+        #[test]
+        fn migrating_twice_is_migrating_once(
+            items in proptest::collection::vec(any_item(), 0..8),
+            label in select(vec![None, Some("emr-7.13.0")]),
+        ) {
+            let once = migrate(&items, label);
+            let twice = migrate(&once.items, label);
+            prop_assert_eq!(&twice.items, &once.items);
+            prop_assert_eq!(twice.rewritten, []);
+        }
+    }
 
     fn notes(notes: &[Note]) -> Vec<String> {
         notes.iter().map(ToString::to_string).collect()

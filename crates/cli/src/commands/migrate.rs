@@ -3,8 +3,8 @@
 use crate::context::{Context, Trouble};
 use crate::print::{self, many};
 use crate::{findings, items};
-use pipeline::cluster::release_fault;
 use pipeline::config::check;
+use pipeline::config::pipeline::release_fault;
 use pipeline::migrate::{Migrated, migrate};
 use pipeline::normal;
 use serde_json::json;

@@ -1,6 +1,7 @@
 //! What can only be seen when items are laid beside each other.
 
 use super::Config;
+use super::pipeline::{RELEASE_HINT, release_fault};
 use crate::key::{ConfigKey, Name, PipelineName};
 use crate::plan::WriteOperation;
 use crate::problem::{Found, Problem, nearest};
@@ -304,7 +305,15 @@ fn warnings(config: &Config) -> Vec<Problem> {
             );
         }
     }
-    for name in config.pipelines.keys() {
+    for (name, pipeline) in &config.pipelines {
+        let label = pipeline
+            .emr
+            .as_ref()
+            .and_then(|emr| emr.release_label.as_deref());
+        if let Some(fault) = label.and_then(release_fault) {
+            let problem = Problem::fault(&key(name), "emr_config.release_label", fault);
+            warnings.push(problem.hint(RELEASE_HINT));
+        }
         if let PipelineName::Custom(custom) = name
             && !config.scripts.contains_key(custom)
         {

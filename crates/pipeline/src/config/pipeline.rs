@@ -83,6 +83,10 @@ pub const KNOWN_SCALING: &[&str] = &["minimum", "maximum"];
 pub const KNOWN_NEXT: &[&str] = &["pipeline_type", "enabled", "on"];
 
 pub const ENGINES: [(&str, Engine); 2] = [("spark", Engine::Spark), ("native", Engine::Native)];
+/// The first release whose Hudi (1.0.2) writes the table version that both engines share.
+const RELEASE_MINOR_MIN: u32 = 11;
+/// What to do about another one.
+pub const RELEASE_HINT: &str = "`headwater migrate --release-label emr-7.13.0` rewrites the items";
 /// EMR's bound on steps at once.
 const STEP_PARALLELISM_MAX: u32 = 256;
 /// Workers of one cluster: beyond it a typing error is likelier than a need.
@@ -144,6 +148,26 @@ fn emr(fields: &Fields, problems: &mut Vec<Problem>) -> Option<EmrConfig> {
         managed_scaling: managed_scaling(&emr, problems),
         idle_timeout_minutes: emr.integer("idle_timeout_minutes", 1..=IDLE_MINUTES_MAX, problems),
     })
+}
+
+/// Why a release cannot be used.
+pub fn release_fault(label: &str) -> Option<String> {
+    if label.starts_with("emr-spark-") {
+        return Some(format!(
+            "is not supported, because its Hudi writes another table version: {label}"
+        ));
+    }
+    let numbers: Option<Vec<u32>> = label
+        .strip_prefix("emr-")
+        .and_then(|version| version.split('.').map(|part| part.parse().ok()).collect());
+    match numbers.as_deref() {
+        Some([7, minor, _]) if *minor >= RELEASE_MINOR_MIN => None,
+        Some([7, _, _] | [0..=6, _, _]) => Some(format!(
+            "is older than `emr-7.11.0`, the first with Hudi 1.0.2: {label}"
+        )),
+        Some([_, _, _]) => Some(format!("is newer than what was tested, `emr-7.x`: {label}")),
+        _ => Some(format!("is not a release such as `emr-7.13.0`: {label}")),
+    }
 }
 
 fn instance_type(fields: &Fields, problems: &mut Vec<Problem>) -> Option<String> {
