@@ -53,7 +53,7 @@ pub async fn t0(client: &Client, wait: Duration, margin_minutes: u32) -> Result<
     let at = oldest.unwrap_or(clock).min(clock);
     Ok(T0 {
         at: at.plus_seconds(margin),
-        note: (at < clock).then(|| {
+        note: oldest.map(|_| {
             format!("changes since {at} will be applied to it: a transaction of the source has been open since then")
         }),
     })

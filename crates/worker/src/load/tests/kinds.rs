@@ -137,3 +137,27 @@ async fn what_cannot_be_loaded_is_refused_before_anything_is_written() {
     let any = scene.loads(&Scene::table("types"));
     assert!(!any.exists(), "preflight made `{}`", any.display());
 }
+
+#[tokio::test]
+async fn a_load_without_every_row_of_its_snapshot_fails() {
+    let scene = Scene::new(
+        "CREATE TABLE parent (id int) PARTITION BY LIST (id); CREATE TABLE one PARTITION OF parent FOR VALUES IN (1);
+         CREATE TABLE two (id int); INSERT INTO parent VALUES (1), (1); INSERT INTO two VALUES (2);",
+    )
+    .await;
+    let table = Scene::table("parent");
+    let meanwhile = AfterSnapshot {
+        database: &scene.database,
+        sql: "ALTER TABLE public.parent ATTACH PARTITION public.two FOR VALUES IN (2)",
+    };
+    let failure = scene
+        .load_watched("a", &table, &Free, &meanwhile)
+        .await
+        .expect_err("a row is missing");
+    assert_eq!(failure.error, "RowsDiffer");
+    assert!(
+        failure.message.ends_with("2 read, 2 sent, 3 counted"),
+        "{failure:?}"
+    );
+    assert!(scene.files("a", &table).is_empty());
+}
