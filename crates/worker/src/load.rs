@@ -37,6 +37,9 @@ use std::time::Duration;
 /// Version of the manifest's JSON form.
 const MANIFEST_SCHEMA_VERSION: u32 = 1;
 
+/// Columns of all connections together: their buffers stay below 200 MiB.
+const COLUMNS_AT_ONCE_MAX: usize = 4000;
+
 /// Bounds of time and memory.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
@@ -95,7 +98,7 @@ async fn run_within(
     let seq = ChangeSeq::new(t0.at, 0);
     let names = table.columns.iter().map(|column| column.name.clone());
     let columns: Vec<_> = names.zip(carried.iter().cloned()).collect();
-    let connections = load.parallelism.max(1);
+    let connections = connections(load.parallelism, columns.len());
     let copy = copy::Copy {
         table: &table,
         statements: slices::statements(&table, &carried, connections, limits.slice_pages_min),
@@ -130,6 +133,12 @@ async fn run_within(
     folder.complete(&manifest)?;
     local::kill::point("load.after.manifest");
     Ok(report(&folder, &manifest, notes))
+}
+
+/// As many as are wanted, fewer for a table with very many columns: each column of each connection has buffers.
+fn connections(wanted: u32, columns: usize) -> u32 {
+    let possible = (COLUMNS_AT_ONCE_MAX / columns.max(1)).max(1);
+    wanted.clamp(1, possible as u32)
 }
 
 /// Nothing is compared with T0 when no changes follow: then nobody is waited for.

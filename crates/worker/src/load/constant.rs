@@ -64,7 +64,7 @@ impl Constant {
         let mut chunk = dictionary.to_vec();
         let mut pages = rows / PAGE_ROWS;
         chunk.extend(page.repeat(pages));
-        if rows % PAGE_ROWS > 0 {
+        if !rows.is_multiple_of(PAGE_ROWS) {
             chunk.extend_from_slice(&encode(&self.field, (self.rows)(rows % PAGE_ROWS))?.page);
             pages += 1;
         }
@@ -127,4 +127,66 @@ fn encode(field: &Field, array: ArrayRef) -> Result<Encoded> {
         page: file.slice(data..end),
         metadata,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{AsArray, BooleanArray, StringArray};
+    use arrow::datatypes::DataType;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    fn text(rows: usize) -> ArrayRef {
+        Arc::new(StringArray::from(vec!["always"; rows]))
+    }
+
+    fn no(rows: usize) -> ArrayRef {
+        Arc::new(BooleanArray::from(vec![false; rows]))
+    }
+
+    #[test]
+    fn any_number_of_rows_is_read_back() {
+        let constants = [
+            Constant::new(Field::new("text", DataType::Utf8, true), text).expect("a column"),
+            Constant::new(Field::new("no", DataType::Boolean, true), no).expect("a column"),
+        ];
+        let fields: Vec<Field> = constants
+            .iter()
+            .map(|constant| constant.field().clone())
+            .collect();
+        let schema = Arc::new(Schema::new(fields));
+        let groups = [1, PAGE_ROWS - 1, PAGE_ROWS, 3 * PAGE_ROWS + 5];
+        let mut file = Vec::new();
+        let writer = ArrowWriter::try_new(&mut file, schema, None).expect("a writer");
+        let (mut writer, _) = writer.into_serialized_writer().expect("a writer");
+        for rows in groups {
+            let mut group = writer.next_row_group().expect("a group");
+            for constant in &constants {
+                constant.append_to(&mut group, rows).expect("a chunk");
+            }
+            group.close().expect("a group");
+        }
+        writer.close().expect("a file");
+
+        let reader =
+            ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file)).expect("a Parquet file");
+        let mut read = 0;
+        for batch in reader.build().expect("a reader") {
+            let batch = batch.expect("rows");
+            read += batch.num_rows();
+            assert!(
+                batch["text"]
+                    .as_string::<i32>()
+                    .iter()
+                    .all(|value| value == Some("always"))
+            );
+            assert!(
+                batch["no"]
+                    .as_boolean()
+                    .iter()
+                    .all(|value| value == Some(false))
+            );
+        }
+        assert_eq!(read, groups.iter().sum::<usize>());
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! Postgres stamps a commit before others see it. A transaction that was in progress when the clock was read may have an older
 //! stamp and still be missing in the snapshot: such ones are waited for, and where that takes too long T0 is the oldest of their starts.
+//! In progress is what holds the lock on its own number. `pg_current_snapshot()` would not do: of those that began after the last
+//! one that ended it names none.
 
 use crate::failure::Failure;
 use crate::source::failed;
@@ -13,6 +15,8 @@ use tokio_postgres::{Client, Row};
 /// Pauses between looks at the transactions in progress.
 const LOOK_MIN: Duration = Duration::from_millis(10);
 const LOOK_MAX: Duration = Duration::from_millis(500);
+/// Looks for the starts of transactions: one may be prepared between two of them.
+const STARTS_LOOKS: usize = 3;
 /// Transactions that a message names.
 const NAMED_MAX: usize = 5;
 
@@ -25,11 +29,9 @@ pub struct T0 {
 
 /// The source's clock.
 pub async fn clock(client: &Client) -> Result<Timestamp, Failure> {
-    let row = one(
-        client,
-        &format!("SELECT {}", milliseconds("clock_timestamp()")),
-    )
-    .await?;
+    let statement = format!("SELECT {}", milliseconds("clock_timestamp()"));
+    let row = client.query_one(&statement, &[]).await;
+    let row = row.map_err(|error| failed("the source's clock cannot be read", &error))?;
     Ok(Timestamp(row.get(0)))
 }
 
@@ -51,97 +53,119 @@ pub async fn t0(client: &Client, wait: Duration, margin_minutes: u32) -> Result<
     let at = oldest.unwrap_or(clock).min(clock);
     Ok(T0 {
         at: at.plus_seconds(margin),
-        note: (at < clock).then(|| {
+        note: oldest.map(|_| {
             format!("changes since {at} will be applied to it: a transaction of the source has been open since then")
         }),
     })
 }
 
+/// A transaction with a number, in progress or prepared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Open {
+    /// Of itself or of a part of it.
+    number: i64,
+    holder: Holder,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    /// The process of its session.
+    Session(i32),
+    /// No session any more: any of the prepared ones, which cannot be told apart where parts have numbers of their own.
+    Prepared,
+}
+
 /// Waits until the transactions in progress have ended; those that have not.
-async fn outlasting(client: &Client, wait: Duration) -> Result<Vec<u64>, Failure> {
+async fn outlasting(client: &Client, wait: Duration) -> Result<Vec<Open>, Failure> {
     let mut open = in_progress(client).await?;
     let deadline = Instant::now() + wait;
     let mut pause = LOOK_MIN;
     while !open.is_empty() && Instant::now() < deadline {
         tokio::time::sleep(pause.min(deadline - Instant::now())).await;
         pause = (pause * 2).min(LOOK_MAX);
-        still_open(client, &mut open).await?;
+        open = still_open(client, &open).await?;
     }
     Ok(open)
 }
 
-/// Keeps those that are in progress still. Numbers are never given again.
-async fn still_open(client: &Client, open: &mut Vec<u64>) -> Result<(), Failure> {
-    let now = in_progress(client).await?;
-    open.retain(|transaction| now.contains(transaction));
-    Ok(())
+/// Those of them that are open still, as they are held now.
+async fn still_open(client: &Client, open: &[Open]) -> Result<Vec<Open>, Failure> {
+    let mut now = in_progress(client).await?;
+    now.retain(|one| open.iter().any(|before| before.number == one.number));
+    Ok(now)
 }
 
-/// Transactions that have a number and whose end is not visible, prepared ones too.
-async fn in_progress(client: &Client) -> Result<Vec<u64>, Failure> {
-    let row = one(
+/// Every role may see this.
+async fn in_progress(client: &Client) -> Result<Vec<Open>, Failure> {
+    let rows = query(
         client,
-        "SELECT coalesce(array_agg(number::text::int8), '{}') FROM pg_snapshot_xip(pg_current_snapshot()) AS number",
+        "SELECT transactionid::text::int8, pid FROM pg_locks
+         WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted",
     )
     .await?;
-    Ok(row
-        .get::<_, Vec<i64>>(0)
-        .into_iter()
-        .map(i64::cast_unsigned)
-        .collect())
+    let open = rows.iter().map(|row| Open {
+        number: row.get(0),
+        holder: match row.get(1) {
+            Some(process) => Holder::Session(process),
+            None => Holder::Prepared,
+        },
+    });
+    Ok(open.collect())
 }
 
-/// The oldest start among these transactions, and those of them whose start this role cannot see.
-async fn starts(client: &Client, open: &[u64]) -> Result<(Option<Timestamp>, Vec<u64>), Failure> {
-    // In this order: a transaction that is prepared between the two looks is in one of them.
-    let mut seen = numbered(
-        client,
-        &format!(
-            "SELECT backend_xid::text::int8, {} FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND xact_start IS NOT NULL",
-            milliseconds("xact_start")
-        ),
-    )
-    .await?;
-    seen.extend(
-        numbered(
-            client,
-            &format!(
-                "SELECT transaction::text::int8, {} FROM pg_prepared_xacts",
-                milliseconds("prepared")
-            ),
-        )
-        .await?,
-    );
-    let start = |transaction: &u64| {
-        // These views show the lower half of the number.
-        let short = i64::from(*transaction as u32);
-        seen.iter()
-            .find(|(number, _)| *number == short)
-            .map(|(_, start)| *start)
-    };
+/// The oldest start among these transactions, and the numbers of those whose start this role cannot see.
+async fn starts(client: &Client, open: &[Open]) -> Result<(Option<Timestamp>, Vec<i64>), Failure> {
     let mut open = open.to_vec();
-    still_open(client, &mut open).await?;
-    let oldest = open.iter().filter_map(start).min();
-    open.retain(|transaction| start(transaction).is_none());
-    Ok((oldest, open))
+    let (mut oldest, mut unseen) = (None, Vec::new());
+    for _ in 0..STARTS_LOOKS {
+        // Starts first: what is held by a session afterwards was in the same transaction before.
+        let starts = starts_now(client).await?;
+        open = still_open(client, &open).await?;
+        let start = |one: &Open| {
+            starts
+                .iter()
+                .find(|(holder, _)| *holder == one.holder)
+                .map(|(_, start)| *start)
+        };
+        oldest = open.iter().filter_map(start).min();
+        unseen = open
+            .iter()
+            .filter(|one| start(one).is_none())
+            .map(|one| one.number)
+            .collect();
+        if unseen.is_empty() {
+            break;
+        }
+    }
+    Ok((oldest, unseen))
 }
 
-async fn numbered(client: &Client, statement: &str) -> Result<Vec<(i64, Timestamp)>, Failure> {
-    let rows = client
+/// When each session's transaction began, and when the oldest prepared one was prepared: its commit is stamped after that.
+async fn starts_now(client: &Client) -> Result<Vec<(Holder, Timestamp)>, Failure> {
+    let sessions = format!(
+        "SELECT pid, {} FROM pg_stat_activity WHERE xact_start IS NOT NULL",
+        milliseconds("xact_start")
+    );
+    let prepared = format!(
+        "SELECT {} FROM pg_prepared_xacts HAVING count(*) > 0",
+        milliseconds("min(prepared)")
+    );
+    let sessions = query(client, &sessions).await?;
+    let prepared = query(client, &prepared).await?;
+    let sessions = sessions
+        .iter()
+        .map(|row| (Holder::Session(row.get(0)), Timestamp(row.get(1))));
+    let prepared = prepared
+        .iter()
+        .map(|row| (Holder::Prepared, Timestamp(row.get(0))));
+    Ok(sessions.chain(prepared).collect())
+}
+
+async fn query(client: &Client, statement: &str) -> Result<Vec<Row>, Failure> {
+    client
         .query(statement, &[])
         .await
-        .map_err(|error| failed("the transactions of the source cannot be read", &error))?;
-    Ok(rows
-        .iter()
-        .map(|row| (row.get(0), Timestamp(row.get(1))))
-        .collect())
-}
-
-async fn one(client: &Client, statement: &str) -> Result<Row, Failure> {
-    client
-        .query_one(statement, &[])
-        .await
-        .map_err(|error| failed("the source's clock and transactions cannot be read", &error))
+        .map_err(|error| failed("the transactions of the source cannot be read", &error))
 }
 
 /// SQL of a moment in whole milliseconds since 1970.
@@ -149,7 +173,7 @@ fn milliseconds(moment: &str) -> String {
     format!("floor(extract(epoch FROM {moment}) * 1000)::int8")
 }
 
-fn cannot_see(transactions: &[u64]) -> Failure {
+fn cannot_see(transactions: &[i64]) -> Failure {
     let named: Vec<String> = transactions
         .iter()
         .take(NAMED_MAX)

@@ -151,7 +151,7 @@ fn scaled(digits: &[u8], mut power: i32) -> Result<i128, BadValue> {
 /// The part of a digit that is at or above the unit, and by how much what came before grows.
 fn below_unit(digit: u32, power: i32) -> Result<(u32, u32), BadValue> {
     let cut = 10u32.pow(power.unsigned_abs());
-    if digit % cut != 0 {
+    if !digit.is_multiple_of(cut) {
         return Err(BadValue::OutOfRange);
     }
     Ok((10_000 / cut, digit / cut))
