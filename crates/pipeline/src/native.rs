@@ -17,6 +17,7 @@ const USE_SPARK: &str = "use `\"engine\": \"spark\"` for this table, or remove i
 
 /// A load by binary COPY.
 pub fn load(
+    scope: &Scope,
     key: &str,
     table: &TableName,
     step: &TableStep,
@@ -56,6 +57,7 @@ pub fn load(
         source,
         loads: loads.to_owned(),
         parallelism,
+        changes_follow: scope.config.changes_follow() && step.hudi.is_some(),
     }))
 }
 

@@ -237,6 +237,8 @@ pub struct Load {
     pub loads: String,
     /// Connections at once for one table.
     pub parallelism: u32,
+    /// Changes of this table are to be merged later: capture must cover its load.
+    pub changes_follow: bool,
 }
 
 /// A silver table and where its rows come from.

@@ -109,7 +109,7 @@ fn one_table(
     let (work, writes) = match (scope.name.kind(), &step.hudi) {
         (PipelineKind::JdbcLoad, _) => {
             let work = match engine {
-                Engine::Native => native::load(&key, table, step, &loads, &mut notes)?,
+                Engine::Native => native::load(scope, &key, table, step, &loads, &mut notes)?,
                 Engine::Spark => spark::load(scope, name, table, step, &loads),
             };
             (work, loads)

@@ -35,6 +35,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         loads: plan.zones.loads(&plan.source.db, &source),
         source,
         parallelism: connections.first().map_or(Ok(4), |text| text.parse())?,
+        changes_follow: false,
     };
     let job = Job {
         run_id,

@@ -89,7 +89,7 @@ async fn run_within(
     let client = connect(&secret).await?;
     let table = source::table(&client, &load.source).await?;
     let carried = preflight::columns(&table)?;
-    let cover = preflight::cover(&client, job, &table).await?;
+    let cover = preflight::cover(&client, job, load, &table).await?;
     let t0 = t0(&client, limits, job, cover.as_ref()).await?;
     let snapshot = Snapshot::export(&secret, &table).await?;
     unchanged(&table, source::table(&client, &load.source).await?)?;

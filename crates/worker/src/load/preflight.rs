@@ -6,7 +6,7 @@ use crate::source::{Column, Table, failed};
 use crate::store;
 use crate::types::{Carried, carried};
 use pipeline::path::CAPTURE_FILE;
-use pipeline::plan::CaptureKind;
+use pipeline::plan::{CaptureKind, Load};
 use pipeline::position::CaptureState;
 use std::io;
 use tokio_postgres::Client;
@@ -90,13 +90,13 @@ pub struct Cover {
 pub async fn cover(
     client: &Client,
     job: &Job<'_>,
+    load: &Load,
     table: &Table,
 ) -> Result<Option<Cover>, Failure> {
-    let source = &job.plan.source;
-    if !source.changes_follow {
+    if !load.changes_follow {
         return Ok(None);
     }
-    let epoch = match source.capture.kind {
+    let epoch = match job.plan.source.capture.kind {
         CaptureKind::None => return Ok(None),
         CaptureKind::Dms => dms_epoch(job),
         CaptureKind::Headwater => followed(job, table)?,

@@ -114,6 +114,7 @@ impl Scene {
             source: table.clone(),
             loads: self.plan.zones.loads(&self.plan.source.db, table),
             parallelism: 3,
+            changes_follow: self.plan.source.changes_follow,
         };
         let secrets = self.secrets();
         let job = Job {
