@@ -202,6 +202,8 @@ fn spawn(setting: &Setting, flush_seconds: u64) -> Result<Child, Failure> {
                 std::env::var("HEADWATER_LOG").unwrap_or_else(|_| "warn,worker=info".to_owned()),
             )
             .env("TZ", "UTC")
+            // A log is no terminal.
+            .env("NO_COLOR", "1")
             // Started from within a step, it still is not a part of that step.
             .env_remove(CLUSTER_MARK)
             .env_remove(STEP_MARK)
