@@ -28,6 +28,9 @@ const START_WAIT: Duration = Duration::from_secs(60);
 const FLUSH_WAIT: Duration = Duration::from_secs(120);
 const STOP_WAIT: Duration = Duration::from_secs(60);
 
+/// What the library says of a lost connection is said by us.
+const LOG_DEFAULT: &str = "warn,worker=info,pgwire_replication=off";
+
 /// What `start` and `status` print.
 #[derive(Debug, Serialize)]
 pub struct Shown {
@@ -199,7 +202,7 @@ fn spawn(setting: &Setting, flush_seconds: u64) -> Result<Child, Failure> {
             .env(HOME_VARIABLE, &setting.home)
             .env(
                 "HEADWATER_LOG",
-                std::env::var("HEADWATER_LOG").unwrap_or_else(|_| "warn,worker=info".to_owned()),
+                std::env::var("HEADWATER_LOG").unwrap_or_else(|_| LOG_DEFAULT.to_owned()),
             )
             .env("TZ", "UTC")
             // A log is no terminal.

@@ -211,6 +211,8 @@ struct Done {
     last_seq: ChangeSeq,
     /// Somebody waits for it, and may have changed what is published.
     asked: bool,
+    /// The source waits for it: a server that shuts down does.
+    waited_for: bool,
 }
 
 impl<W: Watch> Stream<'_, W> {
@@ -218,11 +220,13 @@ impl<W: Watch> Stream<'_, W> {
     fn due(&self) -> Option<Instant> {
         let done = self.done.as_ref().filter(|_| self.transaction.is_none())?;
         let quiet = done.heartbeat.is_some() && self.held == 0 && self.files.are_none();
-        Some(if done.asked || quiet || self.held >= self.limits.bytes {
-            done.since
-        } else {
-            done.since + self.limits.interval
-        })
+        Some(
+            if done.asked || done.waited_for || quiet || self.held >= self.limits.bytes {
+                done.since
+            } else {
+                done.since + self.limits.interval
+            },
+        )
     }
 
     async fn event(
@@ -256,6 +260,11 @@ impl<W: Watch> Stream<'_, W> {
                     self.flush(replication).await?;
                 }
             }
+            Some(ReplicationEvent::KeepAlive {
+                wal_end,
+                reply_requested: true,
+                ..
+            }) => self.waited_for(wal_end),
             Some(_) => {}
             None => {
                 return Err(Failure::new(
@@ -496,10 +505,14 @@ impl<W: Watch> Stream<'_, W> {
             .write(&self.setting, table, &batch, self.numbers.moment())
     }
 
-    fn committed(&mut self, until: Lsn) {
-        let Some(transaction) = self.transaction.take() else {
-            return;
-        };
+    /// Between transactions, all that the stream has passed is done with.
+    fn waited_for(&mut self, until: Lsn) {
+        if self.transaction.is_none() {
+            self.done_until(until).waited_for = true;
+        }
+    }
+
+    fn done_until(&mut self, until: Lsn) -> &mut Done {
         let last_seq = self.numbers.last();
         let done = self.done.get_or_insert_with(|| Done {
             since: Instant::now(),
@@ -507,9 +520,18 @@ impl<W: Watch> Stream<'_, W> {
             heartbeat: None,
             last_seq: last_seq.clone(),
             asked: false,
+            waited_for: false,
         });
-        done.until = until;
+        done.until = done.until.max(until);
         done.last_seq = last_seq;
+        done
+    }
+
+    fn committed(&mut self, until: Lsn) {
+        let Some(transaction) = self.transaction.take() else {
+            return;
+        };
+        let done = self.done_until(until);
         if let Some(beat) = transaction.beat {
             done.heartbeat = Some((transaction.committed, beat.beat));
             done.asked |= beat.flush;
