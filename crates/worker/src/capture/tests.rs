@@ -159,6 +159,18 @@ impl Scene {
         }
     }
 
+    /// The slot, when its last reader's connection is gone.
+    async fn released(&self) -> slot::Slot {
+        loop {
+            let found = slot::find(&self.database.client, &self.setting).await;
+            let found = found.expect("it can be asked").expect("a slot");
+            if found.active_process.is_none() {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// All that is committed now is in files.
     async fn flushed(&self, running: &Running) {
         let row = self
@@ -382,8 +394,9 @@ async fn every_kind_of_change_is_written_in_commit_order() {
     scene
         .execute("INSERT INTO account VALUES (4, 'four', 4)")
         .await;
+    scene.flushed(&running).await;
     let totals = running.stop().await;
-    assert_eq!(totals.files, 3, "two at the flush, one at the stop");
+    assert_eq!(totals.files, 3, "two at the first flush, one at the second");
     let files = scene.files("account");
     let last = scene.changes("account").pop().expect("a change");
     assert_eq!(last.text, "I 4 four 4.00");
@@ -401,10 +414,7 @@ async fn every_kind_of_change_is_written_in_commit_order() {
     let state = scene.state();
     assert_eq!(state.tables, ["public.account", "public.entry"]);
     assert!(state.last_seq >= last && state.needs_reseed.is_empty());
-    let slot = slot::find(&scene.database.client, &scene.setting)
-        .await
-        .expect("it can be asked")
-        .expect("a slot");
+    let slot = scene.released().await;
     assert_eq!(slot.confirmed, state::flushed(&state).expect("a position"));
 }
 
@@ -735,6 +745,7 @@ async fn a_lost_slot_ends_capture_and_a_new_one_begins_a_new_epoch() {
     scene.flushed(&running).await;
     running.stop().await;
     let first = scene.state();
+    scene.released().await;
     let drop_slot = "SELECT pg_drop_replication_slot($1)";
     scene
         .database
