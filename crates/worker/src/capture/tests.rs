@@ -918,3 +918,28 @@ async fn a_source_that_cannot_be_followed_is_refused_with_the_reason() {
         assert!(!control::runs(&filtered.setting).expect("it can be asked"));
     }
 }
+
+#[tokio::test]
+async fn a_lost_connection_is_a_fault_that_passes_and_nothing_is_lost() {
+    let scene = Scene::prepared(
+        "CREATE TABLE a (id int PRIMARY KEY)",
+        vec![table("a", &["id"])],
+    )
+    .await;
+    let running = scene.follow(PATIENT).await;
+    scene.execute("INSERT INTO a VALUES (1)").await;
+    scene.flushed(&running).await;
+    scene.execute("INSERT INTO a VALUES (2)").await;
+    let end =
+        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1";
+    let slot = &scene.setting.slot;
+    let ended = scene.database.client.execute(end, &[slot]).await;
+    ended.expect("a connection to end");
+    let failure = running.failure().await;
+    assert!(slot::may_pass(&failure), "{failure}");
+    let running = scene.follow(PATIENT).await;
+    scene.execute("INSERT INTO a VALUES (3)").await;
+    scene.flushed(&running).await;
+    running.stop().await;
+    assert_eq!(scene.story("a"), ["I 1", "I 2", "I 3"]);
+}
