@@ -59,6 +59,7 @@ pub async fn start(setting: &Setting, flush_seconds: u64) -> Result<Shown, Failu
         Daemon::Stands
     };
     let client = connect(&setting.secret()?).await?;
+    let before = state::read(setting)?;
     let prepared = prepare(setting, &client, daemon).await?;
     for note in &prepared.notes {
         eprintln!("note: {note}");
@@ -71,7 +72,14 @@ pub async fn start(setting: &Setting, flush_seconds: u64) -> Result<Shown, Failu
             flushed(setting, &client).await?;
         }
     }
-    shown(setting, Some(&client), prepared).await
+    let shown = shown(setting, Some(&client), prepared).await?;
+    if let Some(before) = before.filter(|before| shown.epoch.as_ref() != Some(&before.epoch)) {
+        eprintln!(
+            "warning: capture began anew: changes after {} may be missing, and every table needs a new load and seed",
+            before.heartbeat
+        );
+    }
+    Ok(shown)
 }
 
 pub async fn status(setting: &Setting) -> Result<Shown, Failure> {
