@@ -93,12 +93,12 @@ pub struct Followed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FollowedTable {
     pub name: TableName,
-    /// Record key of the lake table; empty for a table that is only loaded.
+    /// Record key of the lake table.
     pub primary_key: Vec<String>,
 }
 
-/// The tables of an identifier whose changes are to be captured, and from where. A fault in a table's item leaves that table as
-/// far as it can be told; one in the database item is an error.
+/// The tables of an identifier whose changes are to be captured, and from where: those that are enabled and become lake tables, not
+/// those that are only loaded. A fault in a table's item leaves that table as far as it can be told; one in the database item is an error.
 pub fn followed(
     items: &[Value],
     deployment: &Deployment,
@@ -111,10 +111,10 @@ pub fn followed(
     };
     let tables = config.tables.values().filter_map(|(name, step)| {
         let step = step.as_ref().filter(|step| step.enabled)?;
-        let key = step.hudi.as_ref().map(|hudi| hudi.primary_key.clone());
+        let hudi = step.hudi.as_ref()?;
         Some(FollowedTable {
             name: name.clone(),
-            primary_key: key.unwrap_or_default(),
+            primary_key: hudi.primary_key.clone(),
         })
     });
     Ok(Followed {

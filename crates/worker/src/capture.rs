@@ -92,6 +92,11 @@ struct Pace {
     flush_seconds: u64,
 }
 
+/// Asks the capture that reads this slot to bring all that is committed now into files at once.
+pub async fn ask_to_flush(client: &tokio_postgres::Client, slot: &str) -> Result<(), Failure> {
+    slot::count(client, slot, slot::Beat::Flush).await
+}
+
 /// Changes held in memory at most. A file of them is a tenth of that.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Often enough to see a dead capture soon; rare enough to leave a quiet database quiet.
@@ -236,11 +241,14 @@ fn told(shown: &Shown) -> String {
             .map(|table| format!("           {table}")),
     );
     for (table, mark) in &shown.needs_reseed {
-        lines.push(format!(
-            "re-seed    {table}: {}, since {}",
-            mark.reason,
-            mark.at.timestamp()
-        ));
+        lines.push(match tables::is_for_good(mark) {
+            true => format!("missing    {table}: {}", mark.reason),
+            false => format!(
+                "re-seed    {table}: {}, at {}",
+                mark.reason,
+                mark.at.timestamp()
+            ),
+        });
     }
     lines.push(format!("log        {}", shown.log));
     lines.join("\n") + "\n"

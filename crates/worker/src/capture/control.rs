@@ -28,6 +28,9 @@ const START_WAIT: Duration = Duration::from_secs(60);
 const FLUSH_WAIT: Duration = Duration::from_secs(120);
 const STOP_WAIT: Duration = Duration::from_secs(60);
 
+/// What the library says of a lost connection is said by us.
+const LOG_DEFAULT: &str = "warn,worker=info,pgwire_replication=off";
+
 /// What `start` and `status` print.
 #[derive(Debug, Serialize)]
 pub struct Shown {
@@ -56,6 +59,7 @@ pub async fn start(setting: &Setting, flush_seconds: u64) -> Result<Shown, Failu
         Daemon::Stands
     };
     let client = connect(&setting.secret()?).await?;
+    let before = state::read(setting)?;
     let prepared = prepare(setting, &client, daemon).await?;
     for note in &prepared.notes {
         eprintln!("note: {note}");
@@ -68,7 +72,14 @@ pub async fn start(setting: &Setting, flush_seconds: u64) -> Result<Shown, Failu
             flushed(setting, &client).await?;
         }
     }
-    shown(setting, Some(&client), prepared).await
+    let shown = shown(setting, Some(&client), prepared).await?;
+    if let Some(before) = before.filter(|before| shown.epoch.as_ref() != Some(&before.epoch)) {
+        eprintln!(
+            "warning: capture began anew: changes after {} may be missing, and every table needs a new load and seed",
+            before.heartbeat
+        );
+    }
+    Ok(shown)
 }
 
 pub async fn status(setting: &Setting) -> Result<Shown, Failure> {
@@ -199,9 +210,11 @@ fn spawn(setting: &Setting, flush_seconds: u64) -> Result<Child, Failure> {
             .env(HOME_VARIABLE, &setting.home)
             .env(
                 "HEADWATER_LOG",
-                std::env::var("HEADWATER_LOG").unwrap_or_else(|_| "warn,worker=info".to_owned()),
+                std::env::var("HEADWATER_LOG").unwrap_or_else(|_| LOG_DEFAULT.to_owned()),
             )
             .env("TZ", "UTC")
+            // A log is no terminal.
+            .env("NO_COLOR", "1")
             // Started from within a step, it still is not a part of that step.
             .env_remove(CLUSTER_MARK)
             .env_remove(STEP_MARK)

@@ -70,6 +70,11 @@ impl Files {
         Ok(())
     }
 
+    /// No file waits to become visible.
+    pub fn are_none(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Makes all files visible whose turn it is; `between` is told before each but the first.
     pub fn publish(
         &mut self,

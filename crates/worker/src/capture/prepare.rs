@@ -143,9 +143,6 @@ fn both(mut first: Failure, other: Failure) -> Failure {
 async fn table(client: &Client, wanted: &FollowedTable) -> Result<Option<String>, Failure> {
     let table = source::table(client, &wanted.name).await?;
     if let Some(reason) = table.not_followed {
-        if wanted.primary_key.is_empty() {
-            return Ok(Some(reason.to_owned()));
-        }
         return Err(Failure::new(
             "NotFollowed",
             format!("changes of `{}` cannot be followed: {reason}", wanted.name),

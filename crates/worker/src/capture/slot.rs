@@ -220,7 +220,8 @@ pub fn stream_failed(setting: &Setting, error: &PgWireError) -> Failure {
         _ => None,
     };
     let failure = match (error, state) {
-        (PgWireError::Io(_) | PgWireError::Task(_), _) => Failure::new(
+        // Internal: the connection ended, and its reason with it.
+        (PgWireError::Io(_) | PgWireError::Task(_) | PgWireError::Internal(_), _) => Failure::new(
             "SourceUnreachable",
             "the connection that carries changes was lost",
         ),

@@ -12,6 +12,7 @@ use super::slot::{self, stream_failed};
 use super::{state, tables};
 use crate::failure::Failure;
 use crate::source::connect;
+use futures::FutureExt;
 use pg_walstream::protocol::{
     LogicalReplicationMessage as Message, LogicalReplicationParser, TupleData,
 };
@@ -59,6 +60,8 @@ pub trait Watch {
 const LAST_WAIT: Duration = Duration::from_secs(10);
 /// The source is told the last position within this.
 const TELL_WAIT: Duration = Duration::from_secs(5);
+/// Messages between two looks at clocks and signals.
+const AT_ONCE_MAX: usize = 256;
 /// What a change takes beside its values.
 const CHANGE_BYTES: usize = 48;
 /// Microseconds from 1970 to 2000, where Postgres begins to count.
@@ -81,7 +84,7 @@ pub async fn follow(
     let mut counting = Counting(tokio::spawn(counting));
     watch.streaming();
     let mut stream = Stream {
-        setting,
+        setting: setting.clone(),
         limits,
         watch,
         client,
@@ -104,6 +107,13 @@ pub async fn follow(
             failure = &mut counting.0 => return Err(counting_failed(failure)),
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => stream.flush(&replication).await?,
             event = replication.recv() => stream.event(event, &replication).await?,
+        }
+        // What has arrived already needs no look at clocks and signals in between.
+        for _ in 0..AT_ONCE_MAX {
+            let Some(event) = replication.recv().now_or_never() else {
+                break;
+            };
+            stream.event(event, &replication).await?;
         }
     }
 }
@@ -166,7 +176,8 @@ async fn resumed(
 }
 
 struct Stream<'a, W> {
-    setting: &'a Setting,
+    /// With the items of when they were last read.
+    setting: Setting,
     limits: Limits,
     watch: &'a W,
     /// For the catalogue.
@@ -200,17 +211,22 @@ struct Done {
     last_seq: ChangeSeq,
     /// Somebody waits for it, and may have changed what is published.
     asked: bool,
+    /// The source waits for it: a server that shuts down does.
+    waited_for: bool,
 }
 
 impl<W: Watch> Stream<'_, W> {
-    /// When a flush is due; never within a transaction.
+    /// When a flush is due; never within a transaction. A beat with no change before it costs no file.
     fn due(&self) -> Option<Instant> {
         let done = self.done.as_ref().filter(|_| self.transaction.is_none())?;
-        Some(if done.asked || self.held >= self.limits.bytes {
-            done.since
-        } else {
-            done.since + self.limits.interval
-        })
+        let quiet = done.heartbeat.is_some() && self.held == 0 && self.files.are_none();
+        Some(
+            if done.asked || done.waited_for || quiet || self.held >= self.limits.bytes {
+                done.since
+            } else {
+                done.since + self.limits.interval
+            },
+        )
     }
 
     async fn event(
@@ -218,7 +234,7 @@ impl<W: Watch> Stream<'_, W> {
         event: Result<Option<ReplicationEvent>, pgwire_replication::PgWireError>,
         replication: &ReplicationClient,
     ) -> Result<(), Failure> {
-        let event = event.map_err(|error| stream_failed(self.setting, &error))?;
+        let event = event.map_err(|error| stream_failed(&self.setting, &error))?;
         match event {
             Some(ReplicationEvent::Begin {
                 commit_time_micros, ..
@@ -244,6 +260,11 @@ impl<W: Watch> Stream<'_, W> {
                     self.flush(replication).await?;
                 }
             }
+            Some(ReplicationEvent::KeepAlive {
+                wal_end,
+                reply_requested: true,
+                ..
+            }) => self.waited_for(wal_end),
             Some(_) => {}
             None => {
                 return Err(Failure::new(
@@ -268,9 +289,12 @@ impl<W: Watch> Stream<'_, W> {
                     schema: namespace.to_string(),
                     table: relation_name.to_string(),
                 };
+                if self.setting.wanted(&table).is_none() {
+                    self.read_items();
+                }
                 let relation = relation::read(
                     &self.client,
-                    self.setting,
+                    &self.setting,
                     table,
                     replica_identity,
                     &columns,
@@ -478,13 +502,17 @@ impl<W: Watch> Stream<'_, W> {
             self.watch.warn(&line);
         }
         self.files
-            .write(self.setting, table, &batch, self.numbers.moment())
+            .write(&self.setting, table, &batch, self.numbers.moment())
     }
 
-    fn committed(&mut self, until: Lsn) {
-        let Some(transaction) = self.transaction.take() else {
-            return;
-        };
+    /// Between transactions, all that the stream has passed is done with.
+    fn waited_for(&mut self, until: Lsn) {
+        if self.transaction.is_none() {
+            self.done_until(until).waited_for = true;
+        }
+    }
+
+    fn done_until(&mut self, until: Lsn) -> &mut Done {
         let last_seq = self.numbers.last();
         let done = self.done.get_or_insert_with(|| Done {
             since: Instant::now(),
@@ -492,9 +520,18 @@ impl<W: Watch> Stream<'_, W> {
             heartbeat: None,
             last_seq: last_seq.clone(),
             asked: false,
+            waited_for: false,
         });
-        done.until = until;
+        done.until = done.until.max(until);
         done.last_seq = last_seq;
+        done
+    }
+
+    fn committed(&mut self, until: Lsn) {
+        let Some(transaction) = self.transaction.take() else {
+            return;
+        };
+        let done = self.done_until(until);
         if let Some(beat) = transaction.beat {
             done.heartbeat = Some((transaction.committed, beat.beat));
             done.asked |= beat.flush;
@@ -516,16 +553,16 @@ impl<W: Watch> Stream<'_, W> {
         let between = || watch.point("capture.between.files");
         self.totals.files += self.files.publish(now(), between)? as u64;
         self.watch.point("capture.after.files")?;
-        if done.asked {
-            self.refresh().await?;
-        }
         if let Some((heartbeat, beat)) = done.heartbeat {
             self.state.heartbeat = heartbeat.max(self.state.heartbeat);
             self.state.identity.beat = beat;
+            if done.asked {
+                self.refresh(heartbeat).await?;
+            }
         }
         self.state.flushed_lsn = done.until.to_string();
         self.state.last_seq = done.last_seq;
-        state::write(self.setting, &self.state)?;
+        state::write(&self.setting, &self.state)?;
         self.watch.point("capture.after.state")?;
         replication.update_applied_lsn(done.until);
         self.totals.flushes += 1;
@@ -552,18 +589,29 @@ impl<W: Watch> Stream<'_, W> {
             }
             self.state.needs_reseed.insert(name, mark);
         }
-        state::write(self.setting, &self.state)
+        state::write(&self.setting, &self.state)
     }
 
-    /// Who asks for a flush may have changed what is published.
-    async fn refresh(&mut self) -> Result<(), Failure> {
+    /// Who asks for a flush may have changed what is published before.
+    async fn refresh(&mut self, asked: Timestamp) -> Result<(), Failure> {
         let published = slot::published(&self.client, &self.setting.slot).await?;
-        // The items of now; while they are faulty, those of before.
-        let wanted = Setting::read(&self.setting.home, &self.setting.identifier);
-        let wanted = wanted.map_or_else(|_| self.setting.tables.clone(), |setting| setting.tables);
+        self.read_items();
         let command = self.setting.command("start");
-        tables::refresh(&mut self.state, &published, &wanted, now(), &command);
+        tables::refresh(
+            &mut self.state,
+            &published,
+            &self.setting.tables,
+            asked,
+            &command,
+        );
         Ok(())
+    }
+
+    /// The items of now; while they are faulty, those of before.
+    fn read_items(&mut self) {
+        if let Ok(setting) = Setting::read(&self.setting.home, &self.setting.identifier) {
+            self.setting.tables = setting.tables;
+        }
     }
 
     /// Ends at the end of a transaction, with all before it in files and told to the source.

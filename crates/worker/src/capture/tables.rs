@@ -12,6 +12,11 @@ fn for_good() -> ChangeSeq {
     ChangeSeq::new(Timestamp::from_civil(9999, 12, 31, 86_399_990), COUNTER_MAX)
 }
 
+/// Whether no seed heals it as things are.
+pub fn is_for_good(mark: &NeedsReseed) -> bool {
+    mark.at == for_good()
+}
+
 /// Brings the state to what the publication holds now. A table that is new in it, or wanted and not in it, needs a new seed.
 pub fn refresh(
     state: &mut CaptureState,
@@ -34,8 +39,10 @@ pub fn refresh(
         };
         state.needs_reseed.insert(name.clone(), mark);
     }
-    let merged = wanted.iter().filter(|table| !table.primary_key.is_empty());
-    let missing = merged.map(|table| table.name.to_string()).chain(before);
+    let missing = wanted
+        .iter()
+        .map(|table| table.name.to_string())
+        .chain(before);
     for name in missing.filter(still_missing) {
         let mark = NeedsReseed {
             reason: format!("its changes are not captured, `{command}` says why"),

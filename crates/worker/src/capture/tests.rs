@@ -159,6 +159,18 @@ impl Scene {
         }
     }
 
+    /// The slot, when its last reader's connection is gone.
+    async fn released(&self) -> slot::Slot {
+        loop {
+            let found = slot::find(&self.database.client, &self.setting).await;
+            let found = found.expect("it can be asked").expect("a slot");
+            if found.active_process.is_none() {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// All that is committed now is in files.
     async fn flushed(&self, running: &Running) {
         let row = self
@@ -382,8 +394,9 @@ async fn every_kind_of_change_is_written_in_commit_order() {
     scene
         .execute("INSERT INTO account VALUES (4, 'four', 4)")
         .await;
+    scene.flushed(&running).await;
     let totals = running.stop().await;
-    assert_eq!(totals.files, 3, "two at the flush, one at the stop");
+    assert_eq!(totals.files, 3, "two at the first flush, one at the second");
     let files = scene.files("account");
     let last = scene.changes("account").pop().expect("a change");
     assert_eq!(last.text, "I 4 four 4.00");
@@ -401,10 +414,7 @@ async fn every_kind_of_change_is_written_in_commit_order() {
     let state = scene.state();
     assert_eq!(state.tables, ["public.account", "public.entry"]);
     assert!(state.last_seq >= last && state.needs_reseed.is_empty());
-    let slot = slot::find(&scene.database.client, &scene.setting)
-        .await
-        .expect("it can be asked")
-        .expect("a slot");
+    let slot = scene.released().await;
     assert_eq!(slot.confirmed, state::flushed(&state).expect("a position"));
 }
 
@@ -735,6 +745,7 @@ async fn a_lost_slot_ends_capture_and_a_new_one_begins_a_new_epoch() {
     scene.flushed(&running).await;
     running.stop().await;
     let first = scene.state();
+    scene.released().await;
     let drop_slot = "SELECT pg_drop_replication_slot($1)";
     scene
         .database
@@ -906,4 +917,29 @@ async fn a_source_that_cannot_be_followed_is_refused_with_the_reason() {
         );
         assert!(!control::runs(&filtered.setting).expect("it can be asked"));
     }
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_a_fault_that_passes_and_nothing_is_lost() {
+    let scene = Scene::prepared(
+        "CREATE TABLE a (id int PRIMARY KEY)",
+        vec![table("a", &["id"])],
+    )
+    .await;
+    let running = scene.follow(PATIENT).await;
+    scene.execute("INSERT INTO a VALUES (1)").await;
+    scene.flushed(&running).await;
+    scene.execute("INSERT INTO a VALUES (2)").await;
+    let end =
+        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1";
+    let slot = &scene.setting.slot;
+    let ended = scene.database.client.execute(end, &[slot]).await;
+    ended.expect("a connection to end");
+    let failure = running.failure().await;
+    assert!(slot::may_pass(&failure), "{failure}");
+    let running = scene.follow(PATIENT).await;
+    scene.execute("INSERT INTO a VALUES (3)").await;
+    scene.flushed(&running).await;
+    running.stop().await;
+    assert_eq!(scene.story("a"), ["I 1", "I 2", "I 3"]);
 }
