@@ -8,6 +8,10 @@ pub mod secret;
 pub mod store;
 pub mod types;
 pub mod source;
+pub mod hudi;
+pub mod silver;
+pub mod seed;
+pub mod merge;
 pub mod reconcile;
 
 #[cfg(test)]

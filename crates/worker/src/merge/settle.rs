@@ -1,0 +1,36 @@
+//! What a killed merge left: a batch whose commit was made, but not recorded.
+
+use super::Merge;
+use crate::failure::Failure;
+use crate::hudi;
+use crate::silver;
+use pipeline::position::Operation;
+use tasks::port::Ledger;
+
+impl<L: Ledger> Merge<'_, L> {
+    /// Records the batch of `pending`, if a commit after its base shows that it was applied.
+    /// Otherwise it stays pending: the next write rolls back what is half there, and does the whole batch again.
+    pub(super) async fn record_finished(&mut self) -> Result<(), Failure> {
+        let Some(pending) = self.silver.pending().cloned() else {
+            return Ok(());
+        };
+        if pending.operation != Operation::Merge {
+            return Ok(());
+        }
+        let table = hudi::open(&self.folder).await?;
+        let Some(instant) = table.instant_after(pending.base_instant.as_deref()) else {
+            return Ok(());
+        };
+        let position = self.position()?;
+        let listed = silver::listed(&self.changes)?;
+        let floors = silver::floors(&self.seed.t0, position.applied.as_ref(), &listed);
+        let changes = self.read(&pending.files, &floors)?;
+        self.record(&pending.files, &changes, Some(instant)).await?;
+        self.report.rows_after = Some(table.size().await?.rows);
+        self.report.notes.push(format!(
+            "{} change files were applied by an attempt that was broken off",
+            pending.files.len()
+        ));
+        Ok(())
+    }
+}
