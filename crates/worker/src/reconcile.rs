@@ -10,6 +10,7 @@ mod progress;
 mod compare;
 mod source;
 mod silver;
+mod lake;
 mod standing;
 mod scope;
 mod rounds;
@@ -99,8 +100,7 @@ async fn reconcile(arguments: &Arguments) -> Result<Report, Refusal> {
         true => rounds::Mode::Deep,
         false => rounds::Mode::Counts,
     };
-    let tables = Vec::new();
-    let _ = (wait, mode, scope);
+    let tables = rounds::run(&scope, &lake::Silver, mode, wait).await?;
     Ok(Report {
         identifier: arguments.identifier.clone(),
         deep: arguments.deep,
