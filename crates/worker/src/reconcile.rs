@@ -37,7 +37,8 @@ pub struct Arguments {
         value_name = "DIR"
     )]
     home: PathBuf,
-    #[arg(long)]
+    /// The use case: its database and its pipelines
+    #[arg(long, value_name = "ID")]
     identifier: String,
     /// Only this table; may be repeated
     #[arg(long = "table", value_name = "SCHEMA.TABLE")]

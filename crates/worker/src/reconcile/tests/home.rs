@@ -292,7 +292,7 @@ async fn what_is_not_there_yet_is_not_comparable_and_says_what_helps() {
     shop.captured(PASSED).await;
     shop.change_file(UNMERGED).await;
     let merge = "headwater run --identifier shop --pipeline incremental_hudi";
-    told("1 change files are not merged", merge).await;
+    told("change files that are not merged into it: 1", merge).await;
     assert_eq!(lake.opened.into_inner(), 0);
 }
 
