@@ -10,6 +10,7 @@ mod progress;
 mod compare;
 mod source;
 mod silver;
+mod lake;
 mod standing;
 mod scope;
 mod rounds;
@@ -36,7 +37,8 @@ pub struct Arguments {
         value_name = "DIR"
     )]
     home: PathBuf,
-    #[arg(long)]
+    /// The use case: its database and its pipelines
+    #[arg(long, value_name = "ID")]
     identifier: String,
     /// Only this table; may be repeated
     #[arg(long = "table", value_name = "SCHEMA.TABLE")]
@@ -99,8 +101,7 @@ async fn reconcile(arguments: &Arguments) -> Result<Report, Refusal> {
         true => rounds::Mode::Deep,
         false => rounds::Mode::Counts,
     };
-    let tables = Vec::new();
-    let _ = (wait, mode, scope);
+    let tables = rounds::run(&scope, &lake::Silver, mode, wait).await?;
     Ok(Report {
         identifier: arguments.identifier.clone(),
         deep: arguments.deep,

@@ -6,6 +6,8 @@ mod adapt;
 mod capture;
 mod changes;
 mod keys;
+#[cfg(test)]
+pub mod testbed;
 
 pub use adapt::Adapter;
 pub use capture::Capture;

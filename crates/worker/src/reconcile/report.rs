@@ -317,3 +317,86 @@ fn value(text: &Option<String>) -> String {
         None => "NULL".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn report() -> Report {
+        let equal = TableReport::counts(
+            "public.items",
+            12_000,
+            &Counts {
+                rows: 12_000,
+                keys: 12_000,
+                keys_unknown: false,
+            },
+        );
+        let different = TableReport {
+            status: Status::Different,
+            rows_source: Some(3),
+            rows_silver: Some(3),
+            differences_total: 12,
+            differences: vec![Named {
+                kind: "different",
+                key: Map::from_iter([("id".to_owned(), json!("7"))]),
+                columns: vec![NamedColumn {
+                    name: "note".to_owned(),
+                    source: Some("a\tb".to_owned()),
+                    silver: None,
+                }],
+            }],
+            reason: None,
+            ..TableReport::not_comparable("public.orders", String::new(), None)
+        };
+        let hint = Some("headwater run".to_owned());
+        let unseeded =
+            TableReport::not_comparable("public.stock", "it was never seeded".to_owned(), hint);
+        Report {
+            identifier: "shop".to_owned(),
+            deep: true,
+            tables: vec![equal, different, unseeded],
+        }
+    }
+
+    #[test]
+    fn people_see_a_table_then_what_differs_and_what_helps() {
+        let expected = "\
+TABLE          STATUS          SOURCE  SILVER  DIFFERENCES
+public.items   equal            12000   12000            0
+public.orders  different            3       3           12
+public.stock   not comparable       -       -            -
+
+`public.orders`
+  different id=7
+    `note`: source `a\\tb`, silver NULL
+  and 11 more
+
+`public.stock`: it was never seeded
+  hint: headwater run
+";
+        assert_eq!(text(&report()), expected);
+    }
+
+    #[test]
+    fn programs_see_every_difference_with_its_key_and_columns() {
+        let tables = serde_json::to_value(report()).unwrap()["tables"].clone();
+        assert_eq!(tables[0]["status"], "equal");
+        assert_eq!(tables[2]["status"], "not_comparable");
+        let expected = json!({"name": "public.orders", "status": "different", "rows_source": 3, "rows_silver": 3,
+            "differences_total": 12, "differences_at_least": false, "reason": null, "hint": null, "at": null,
+            "differences": [{"kind": "different", "key": {"id": "7"},
+                "columns": [{"name": "note", "source": "a\tb", "silver": null}]}]});
+        assert_eq!(tables[1], expected);
+    }
+
+    #[test]
+    fn a_long_value_is_shown_around_the_place_where_it_differs() {
+        let (left, right) = ("x".repeat(500) + "left", "x".repeat(500) + "right");
+        let at = common_prefix(&left, &right);
+        assert_eq!(shortened(&left, at), format!("…{}left", "x".repeat(20)));
+        assert_eq!(shortened(&right, 0), format!("{}…", "x".repeat(80)));
+        assert_eq!(shortened("short", 3), "short");
+    }
+}

@@ -49,12 +49,18 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Time left to wait; comparing takes none of it.
 struct Patience {
     left: Duration,
+    /// What was said last.
+    said: String,
 }
 
 impl Patience {
     /// Waits a little; `false`: there is no time left.
-    async fn pause(&mut self) -> bool {
+    async fn pause(&mut self, what_for: &str) -> bool {
         let pause = PAUSE.min(self.left);
+        if !pause.is_zero() && self.said != what_for {
+            what_for.clone_into(&mut self.said);
+            say(&format!("waiting: {what_for}"));
+        }
         self.left -= pause;
         tokio::time::sleep(pause).await;
         !pause.is_zero()
@@ -75,7 +81,10 @@ pub async fn run(
     wait: Duration,
 ) -> Result<Vec<TableReport>, Failure> {
     let secret = scope.secret()?;
-    let mut patience = Patience { left: wait };
+    let mut patience = Patience {
+        left: wait,
+        said: String::new(),
+    };
     let mut reports = scope.faulty.clone();
     let mut tables: Vec<&(String, TableWork)> = scope.tables.iter().collect();
     while !tables.is_empty() {
@@ -87,7 +96,9 @@ pub async fn run(
                 Seen::NotYet(reason) => again.push((*table, reason)),
             }
         }
-        if !again.is_empty() && !patience.pause().await {
+        if let Some(((name, _), reason)) = again.first()
+            && !patience.pause(&format!("{name}: {}", reason.text)).await
+        {
             let given_up = again.iter().map(|((name, _), reason)| reason.of(name));
             reports.extend(given_up);
             break;
@@ -331,7 +342,7 @@ async fn changes(
             ),
             None => "capture has never run".to_owned(),
         };
-        if !patience.pause().await {
+        if !patience.pause(&behind).await {
             return Ok(Changes::Behind(Reason {
                 text: behind,
                 hint: Some(start),

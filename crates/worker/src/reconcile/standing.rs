@@ -74,7 +74,7 @@ pub fn standing(
     let unmerged = change_files::pending(files, position).len();
     if unmerged > 0 {
         return Standing::NotYet(Reason {
-            text: format!("{unmerged} change files are not merged into it"),
+            text: format!("change files that are not merged into it: {unmerged}"),
             hint: run("incremental_hudi"),
         });
     }
@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(of(Some(&position(None)), &written, &[]), Standing::Complete);
         let unmerged = of(Some(&position(None)), &written, &[FILE]);
         assert!(
-            matches!(unmerged, Standing::NotYet(reason) if reason.text.starts_with("1 change files"))
+            matches!(unmerged, Standing::NotYet(reason) if reason.text.ends_with("not merged into it: 1"))
         );
     }
 
