@@ -2,6 +2,7 @@
 //!
 //! One process writes a table at a time (the library rolls back whatever another writer has under way): callers hold the table's lock.
 
+mod between;
 mod create;
 mod sizes;
 
@@ -99,20 +100,28 @@ impl HudiTable {
 
     /// The newest completed instant, if it is newer than `base`.
     pub fn instant_after(&self, base: Option<&str>) -> Option<String> {
+        self.instants()
+            .into_iter()
+            .filter(|instant| base.is_none_or(|base| instant.as_str() > base))
+            .max()
+    }
+
+    /// The completed instants that were not archived yet.
+    pub fn instants(&self) -> Vec<String> {
         self.table
             .get_timeline()
             .completed_commits
             .iter()
-            .map(|instant| instant.timestamp.as_str())
-            .filter(|instant| base.is_none_or(|base| *instant > base))
-            .max()
-            .map(str::to_owned)
+            .map(|instant| instant.timestamp.clone())
+            .collect()
     }
 
     /// Adds rows without looking whether their keys are there, as one commit; gives its instant.
     pub async fn append(&mut self, batches: Vec<RecordBatch>) -> Result<String, Failure> {
         self.clock_is_ahead()?;
-        let result = self.table.append(batches).await;
+        let base = self.base();
+        let write = self.table.append(batches);
+        let result = between::passing("seed.between.files", base, &self.folder, write).await;
         self.instant_of(result)
     }
 
@@ -120,13 +129,23 @@ impl HudiTable {
     /// A row whose partition changed leaves the old one. What a killed writer left is rolled back first.
     pub async fn upsert(&mut self, batches: Vec<RecordBatch>) -> Result<String, Failure> {
         self.clock_is_ahead()?;
-        let result = self.table.upsert(batches).await;
+        let base = self.base();
+        let write = self.table.upsert(batches);
+        let result = between::passing("merge.between.files", base, &self.folder, write).await;
         self.instant_of(result)
     }
 
     /// Sizes of the state that this handle knows.
     pub async fn size(&self) -> Result<Size, Failure> {
         sizes::size(&self.table, &self.folder).await
+    }
+
+    /// The table's place as the library knows it.
+    fn base(&self) -> String {
+        self.table
+            .hudi_options()
+            .remove("hoodie.base.path")
+            .unwrap_or_default()
     }
 
     fn instant_of(
@@ -169,7 +188,11 @@ fn failed(what: &str, folder: &Path, error: CoreError) -> Failure {
         format!("Hudi table `{}` cannot {what}: {error}", folder.display()),
     )
     .caused_by(&error);
-    if failure.causes.iter().any(|cause| cause.contains("No space left")) {
+    if failure
+        .causes
+        .iter()
+        .any(|cause| cause.contains("No space left"))
+    {
         return Failure {
             error: "DiskFull",
             ..failure

@@ -227,7 +227,10 @@ impl<'a, L: Ledger> Merge<'a, L> {
         });
         let hint = match self.job.plan.source.capture.kind {
             CaptureKind::Headwater => {
-                format!("headwater capture status --wait --identifier {}", self.job.plan.identifier)
+                format!(
+                    "headwater capture status --wait --identifier {}",
+                    self.job.plan.identifier
+                )
             }
             CaptureKind::Dms | CaptureKind::None => {
                 "look at the DMS task and its replication slot".to_owned()
@@ -334,7 +337,11 @@ impl<'a, L: Ledger> Merge<'a, L> {
         let position = self.position()?;
         let applied = files.last().map(|file| Applied {
             file: file.clone(),
-            trx_seq: newest(&self.seed.t0, position.applied.as_ref(), changes.newest.as_ref()),
+            trx_seq: newest(
+                &self.seed.t0,
+                position.applied.as_ref(),
+                changes.newest.as_ref(),
+            ),
             instant: instant.or_else(|| position.applied.as_ref()?.instant.clone()),
             rows: changes.rows,
         });
@@ -409,7 +416,10 @@ fn texts(batch: &RecordBatch, name: &str) -> Result<arrow::array::StringArray, F
         .filter(|column| column.data_type() == &DataType::Utf8)
         .map(|column| column.as_string::<i32>().clone())
         .ok_or_else(|| {
-            Failure::new("HudiFailed", format!("the table has no text column `{name}`"))
+            Failure::new(
+                "HudiFailed",
+                format!("the table has no text column `{name}`"),
+            )
         })
 }
 

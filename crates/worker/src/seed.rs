@@ -44,7 +44,10 @@ pub async fn run(
     if let Some(seed) = silver.seed()
         && seed.run_id == job.run_id
     {
-        let size = hudi::open(&silver.generation(job.run_id)).await?.size().await?;
+        let size = hudi::open(&silver.generation(job.run_id))
+            .await?
+            .size()
+            .await?;
         return Ok(report(&load.manifest, seed.rows, size));
     }
     refuse(job, work, &load, silver.seed())?;
@@ -87,9 +90,15 @@ fn refuse(
     if manifest.primary_key.is_empty() || work.primary_key.is_empty() {
         return Err(Failure::new(
             "NoPrimaryKey",
-            format!("`{}` has no primary key, so its rows cannot be told apart", work.source),
+            format!(
+                "`{}` has no primary key, so its rows cannot be told apart",
+                work.source
+            ),
         )
-        .hint(format!("ALTER TABLE {} ADD PRIMARY KEY (…), then headwater reload {}", work.source, work.source)));
+        .hint(format!(
+            "ALTER TABLE {} ADD PRIMARY KEY (…), then headwater reload {}",
+            work.source, work.source
+        )));
     }
     check_columns(work, &load.schema)?;
     if let Some(published) = published
@@ -252,7 +261,10 @@ async fn publish<L: Ledger + Clock>(
     silver.point()?;
     kill::point("seed.after.publish");
     let now = Duration::from_millis(u64::try_from(silver.now().0).unwrap_or_default());
-    silver.remove_old_generations(before.as_deref(), UNIX_EPOCH + now.saturating_sub(GENERATIONS_KEPT))
+    silver.remove_old_generations(
+        before.as_deref(),
+        UNIX_EPOCH + now.saturating_sub(GENERATIONS_KEPT),
+    )
 }
 
 fn report(manifest: &Manifest, rows: u64, size: Size) -> StepReport {

@@ -20,9 +20,9 @@ use local::lock::{self, Lock};
 use pipeline::path::{PUBLISHED_FILE, segment};
 use pipeline::plan::{Engine, TableWork};
 use pipeline::position::{Operation, Pending, Position, Published, Seed};
+use pipeline::time::Timestamp;
 use std::io;
 use std::path::{Path, PathBuf};
-use pipeline::time::Timestamp;
 use tasks::port::{Clock, Ledger};
 use tasks::record::Versioned;
 
@@ -91,14 +91,19 @@ impl<'a, L: Ledger> Silver<'a, L> {
             position,
         )
         .await;
-        self.record = Some(written.map_err(|error| match error {
-            tasks::port::WriteError::Conflict(_) => Failure::new(
-                "PositionMoved",
-                format!("the position of `{}` was changed by another writer", self.work.target_table),
-            )
-            .hint("look for a second run that writes this table: headwater runs"),
-            tasks::port::WriteError::Port(error) => {
-                Failure::new("LedgerUnreachable", error.to_string())
+        self.record = Some(written.map_err(|error| {
+            match error {
+                tasks::port::WriteError::Conflict(_) => Failure::new(
+                    "PositionMoved",
+                    format!(
+                        "the position of `{}` was changed by another writer",
+                        self.work.target_table
+                    ),
+                )
+                .hint("look for a second run that writes this table: headwater runs"),
+                tasks::port::WriteError::Port(error) => {
+                    Failure::new("LedgerUnreachable", error.to_string())
+                }
             }
         })?);
         Ok(())
@@ -172,7 +177,9 @@ impl<'a, L: Ledger> Silver<'a, L> {
         let entries =
             std::fs::read_dir(&self.folder).map_err(|error| unusable(&self.folder, &error))?;
         for entry in entries {
-            let path = entry.map_err(|error| unusable(&self.folder, &error))?.path();
+            let path = entry
+                .map_err(|error| unusable(&self.folder, &error))?
+                .path();
             let is_generation = path
                 .file_name()
                 .is_some_and(|name| name.to_string_lossy().starts_with("g="));
@@ -218,7 +225,10 @@ fn lock(folder: &Path) -> Result<Lock, Failure> {
         .ok_or_else(|| {
             Failure::new(
                 "TableBusy",
-                format!("another process of this machine writes `{}`", folder.display()),
+                format!(
+                    "another process of this machine writes `{}`",
+                    folder.display()
+                ),
             )
             .hint("wait until it has ended: headwater runs")
         })
@@ -244,5 +254,9 @@ pub(crate) fn unusable(path: &Path, error: &io::Error) -> Failure {
         io::ErrorKind::StorageFull => "DiskFull",
         _ => "LakeUnusable",
     };
-    Failure::new(name, format!("`{}` cannot be used: {error}", path.display())).caused_by(error)
+    Failure::new(
+        name,
+        format!("`{}` cannot be used: {error}", path.display()),
+    )
+    .caused_by(error)
 }

@@ -69,7 +69,10 @@ fn avro(columns: &Schema) -> Result<String, Failure> {
             }))
         })
         .collect::<Result<Vec<_>, Failure>>()?;
-    Ok(serde_json::json!({"type": "record", "name": "hoodie_record", "fields": fields}).to_string())
+    Ok(
+        serde_json::json!({"type": "record", "name": "hoodie_record", "fields": fields})
+            .to_string(),
+    )
 }
 
 fn avro_type(field: &Field) -> Result<serde_json::Value, Failure> {
@@ -95,7 +98,10 @@ fn avro_type(field: &Field) -> Result<serde_json::Value, Failure> {
         other => {
             return Err(Failure::new(
                 "TypeUnsupported",
-                format!("column `{}` has a type that no Hudi table holds: {other}", field.name()),
+                format!(
+                    "column `{}` has a type that no Hudi table holds: {other}",
+                    field.name()
+                ),
             ));
         }
     })

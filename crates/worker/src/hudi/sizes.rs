@@ -21,10 +21,7 @@ pub struct Size {
 }
 
 /// Rows are counted in the footers of the files.
-pub(super) async fn size(
-    table: &hudi_core::table::Table,
-    folder: &Path,
-) -> Result<Size, Failure> {
+pub(super) async fn size(table: &hudi_core::table::Table, folder: &Path) -> Result<Size, Failure> {
     let slices = table
         .get_file_slices(&ReadOptions::new())
         .await
@@ -105,11 +102,20 @@ impl Layout {
     pub(super) fn options(self) -> [(&'static str, String); 5] {
         let file_bytes = self.row_bytes * self.file_rows;
         [
-            ("hoodie.write.task.parallelism", super::WRITES_AT_ONCE.to_owned()),
-            ("hoodie.copyonwrite.record.size.estimate", self.row_bytes.to_string()),
+            (
+                "hoodie.write.task.parallelism",
+                super::WRITES_AT_ONCE.to_owned(),
+            ),
+            (
+                "hoodie.copyonwrite.record.size.estimate",
+                self.row_bytes.to_string(),
+            ),
             ("hoodie.parquet.max.file.size", file_bytes.to_string()),
             ("hoodie.parquet.block.size", file_bytes.to_string()),
-            ("hoodie.parquet.small.file.limit", (file_bytes / 5 * 4).to_string()),
+            (
+                "hoodie.parquet.small.file.limit",
+                (file_bytes / 5 * 4).to_string(),
+            ),
         ]
     }
 }

@@ -42,7 +42,10 @@ pub fn newest(work: &TableWork) -> Result<CompleteLoad, Failure> {
             "NoLoad",
             format!("`{}` has no complete load to seed from", work.source),
         )
-        .hint(format!("run jdbc_load first, or headwater reload {}", work.source))
+        .hint(format!(
+            "run jdbc_load first, or headwater reload {}",
+            work.source
+        ))
     })?;
     whole(work, manifest, folder)
 }
@@ -85,7 +88,8 @@ fn whole(work: &TableWork, manifest: Manifest, folder: PathBuf) -> Result<Comple
     for file in &manifest.files {
         let found = std::fs::metadata(folder.join(&file.name)).map(|data| data.len());
         if !found.as_ref().is_ok_and(|bytes| *bytes == file.bytes) {
-            let found = found.map_or_else(|error| error.to_string(), |bytes| format!("{bytes} bytes"));
+            let found =
+                found.map_or_else(|error| error.to_string(), |bytes| format!("{bytes} bytes"));
             return Err(damaged(work, &folder, &file.name, &found));
         }
     }
@@ -117,7 +121,8 @@ fn builder(
     folder: &Path,
     file: &str,
 ) -> Result<ParquetRecordBatchReaderBuilder<File>, Failure> {
-    let opened = File::open(folder.join(file)).map_err(|error| unusable(&folder.join(file), &error))?;
+    let opened =
+        File::open(folder.join(file)).map_err(|error| unusable(&folder.join(file), &error))?;
     ParquetRecordBatchReaderBuilder::try_new(opened)
         .map_err(|error| damaged(work, folder, file, &error.to_string()).caused_by(&error))
 }
@@ -156,14 +161,18 @@ impl CompleteLoad {
             ),
             None => ProjectionMask::all(),
         };
-        builder
-            .with_projection(mask)
-            .build()
-            .map_err(|error| damaged(work, &self.folder, file, &error.to_string()).caused_by(&error))
+        builder.with_projection(mask).build().map_err(|error| {
+            damaged(work, &self.folder, file, &error.to_string()).caused_by(&error)
+        })
     }
 
     /// A batch that cannot be read.
-    pub fn unreadable(&self, work: &TableWork, file: &str, error: &arrow::error::ArrowError) -> Failure {
+    pub fn unreadable(
+        &self,
+        work: &TableWork,
+        file: &str,
+        error: &arrow::error::ArrowError,
+    ) -> Failure {
         damaged(work, &self.folder, file, &error.to_string()).caused_by(error)
     }
 }

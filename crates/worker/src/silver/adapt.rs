@@ -42,8 +42,9 @@ impl Adapter {
             .iter()
             .map(|field| match batch.column_by_name(field.name()) {
                 None => Ok(new_null_array(field.data_type(), batch.num_rows())),
-                Some(column) => lossless(column, field.data_type())
-                    .map_err(|reason| self.changed(field.name(), column, field.data_type(), reason)),
+                Some(column) => lossless(column, field.data_type()).map_err(|reason| {
+                    self.changed(field.name(), column, field.data_type(), reason)
+                }),
             })
             .collect::<Result<Vec<_>, Failure>>()?;
         RecordBatch::try_new(self.schema.clone(), columns).map_err(|error| {
@@ -79,7 +80,13 @@ impl Adapter {
         .hint(self.reload()))
     }
 
-    fn changed(&self, name: &str, found: &ArrayRef, expected: &DataType, reason: String) -> Failure {
+    fn changed(
+        &self,
+        name: &str,
+        found: &ArrayRef,
+        expected: &DataType,
+        reason: String,
+    ) -> Failure {
         Failure::new(
             "ColumnTypeChanged",
             format!(
@@ -99,8 +106,9 @@ impl Adapter {
 /// The same values in another type, or why they are not the same there.
 fn lossless(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
     use DataType::{
-        Binary, Boolean, BinaryView, Date32, Date64, Decimal128, Float32, Float64, Int8, Int16, Int32, Int64,
-        LargeBinary, LargeUtf8, Null, Timestamp, UInt8, UInt16, UInt32, Utf8, Utf8View,
+        Binary, BinaryView, Boolean, Date32, Date64, Decimal128, Float32, Float64, Int8, Int16,
+        Int32, Int64, LargeBinary, LargeUtf8, Null, Timestamp, UInt8, UInt16, UInt32, Utf8,
+        Utf8View,
     };
     match (column.data_type(), to) {
         (from, to) if from == to => Ok(column.clone()),
@@ -113,9 +121,10 @@ fn lossless(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
         | (Float32, Float64)
         | (LargeUtf8 | Utf8View, Utf8)
         | (LargeBinary | BinaryView, Binary)
-        | (Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32, Int32 | Int64 | Decimal128(..)) => {
-            checked(column, to)
-        }
+        | (
+            Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32,
+            Int32 | Int64 | Decimal128(..),
+        ) => checked(column, to),
         _ => Err("no value of one is surely a value of the other".to_owned()),
     }
 }
@@ -230,13 +239,37 @@ mod tests {
     fn values_are_carried_without_loss_or_not_at_all() {
         let micros = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
         let right: [(ArrayRef, DataType, &str); 7] = [
-            (Arc::new(StringArray::from(vec![Some("true"), Some("f"), None])), DataType::Boolean, "true,false,"),
-            (Arc::new(Int16Array::from(vec![Some(-7), None])), DataType::Int32, "-7,"),
+            (
+                Arc::new(StringArray::from(vec![Some("true"), Some("f"), None])),
+                DataType::Boolean,
+                "true,false,",
+            ),
+            (
+                Arc::new(Int16Array::from(vec![Some(-7), None])),
+                DataType::Int32,
+                "-7,",
+            ),
             (Arc::new(Int64Array::from(vec![7])), DataType::Int32, "7"),
-            (Arc::new(Int32Array::from(vec![7])), DataType::Decimal128(10, 2), "7.00"),
-            (Arc::new(TimestampMillisecondArray::from(vec![1])), micros.clone(), "1970-01-01T00:00:00.001Z"),
-            (decimals(&[1500], 10, 3), DataType::Decimal128(12, 2), "1.50"),
-            (Arc::new(Float64Array::from(vec![0.5, f64::NAN])), DataType::Float32, "0.5,NaN"),
+            (
+                Arc::new(Int32Array::from(vec![7])),
+                DataType::Decimal128(10, 2),
+                "7.00",
+            ),
+            (
+                Arc::new(TimestampMillisecondArray::from(vec![1])),
+                micros.clone(),
+                "1970-01-01T00:00:00.001Z",
+            ),
+            (
+                decimals(&[1500], 10, 3),
+                DataType::Decimal128(12, 2),
+                "1.50",
+            ),
+            (
+                Arc::new(Float64Array::from(vec![0.5, f64::NAN])),
+                DataType::Float32,
+                "0.5,NaN",
+            ),
         ];
         for (array, to, expected) in right {
             let carried = lossless(&array, &to).unwrap();
@@ -253,13 +286,20 @@ mod tests {
             (decimals(&[1_500_000], 28, 6), DataType::Utf8),
         ];
         for (array, to) in wrong {
-            assert!(lossless(&array, &to).is_err(), "{:?} to {to}", array.data_type());
+            assert!(
+                lossless(&array, &to).is_err(),
+                "{:?} to {to}",
+                array.data_type()
+            );
         }
     }
 
     fn shown(array: &ArrayRef) -> String {
-        let text = arrow::util::display::ArrayFormatter::try_new(array, &Default::default()).unwrap();
-        let texts: Vec<String> = (0..array.len()).map(|row| text.value(row).to_string()).collect();
+        let text =
+            arrow::util::display::ArrayFormatter::try_new(array, &Default::default()).unwrap();
+        let texts: Vec<String> = (0..array.len())
+            .map(|row| text.value(row).to_string())
+            .collect();
         texts.join(",")
     }
 }

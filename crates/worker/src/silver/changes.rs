@@ -78,7 +78,10 @@ fn unreadable(folder: &Path, file: &str, error: &(dyn std::error::Error + 'stati
 fn damaged(folder: &Path, file: &str, why: String) -> Failure {
     Failure::new(
         "ChangeFileUnreadable",
-        format!("change file `{}` cannot be read: {why}", folder.join(file).display()),
+        format!(
+            "change file `{}` cannot be read: {why}",
+            folder.join(file).display()
+        ),
     )
     .hint("put back a whole copy of the file and run the pipeline again, or reload the table")
 }
@@ -191,7 +194,11 @@ impl Changes {
         for row in 0..batch.num_rows() {
             let seq = marks.seq(row);
             self.rows += 1;
-            if self.newest.as_ref().is_none_or(|newest| newest.as_str() < seq) {
+            if self
+                .newest
+                .as_ref()
+                .is_none_or(|newest| newest.as_str() < seq)
+            {
                 self.newest = Some(seq.parse().map_err(|error: pipeline::seq::BadChangeSeq| {
                     Failure::new("ChangeFileUnreadable", error.to_string())
                 })?);
@@ -202,7 +209,10 @@ impl Changes {
                 continue;
             }
             batch_keys.write(row, &mut key)?;
-            let newer = self.by_key.get(&key).is_none_or(|known| known.seq.as_str() <= seq);
+            let newer = self
+                .by_key
+                .get(&key)
+                .is_none_or(|known| known.seq.as_str() <= seq);
             if newer {
                 used = true;
                 let change = Change {
@@ -223,14 +233,17 @@ impl Changes {
     /// The rows of these changes, with `_hoodie_is_deleted` as it is.
     pub fn rows_of(&self, changes: &[&Change]) -> Result<RecordBatch, Failure> {
         let failed = |error| {
-            Failure::new("ChangesTooLarge", format!("changes cannot be put together: {error}"))
+            Failure::new(
+                "ChangesTooLarge",
+                format!("changes cannot be put together: {error}"),
+            )
         };
-        let places: Vec<(usize, usize)> = changes
-            .iter()
-            .map(|change| change.place())
-            .collect();
+        let places: Vec<(usize, usize)> = changes.iter().map(|change| change.place()).collect();
         let Some(first) = self.batches.first() else {
-            return Err(Failure::new("NoChanges", "there are no changes to put together"));
+            return Err(Failure::new(
+                "NoChanges",
+                "there are no changes to put together",
+            ));
         };
         let schema = first.schema();
         let columns = schema
@@ -242,8 +255,11 @@ impl Changes {
                     let deleted = changes.iter().map(|change| Some(change.deleted));
                     return Ok(Arc::new(deleted.collect::<BooleanArray>()) as ArrayRef);
                 }
-                let columns: Vec<&dyn Array> =
-                    self.batches.iter().map(|batch| batch.column(at).as_ref()).collect();
+                let columns: Vec<&dyn Array> = self
+                    .batches
+                    .iter()
+                    .map(|batch| batch.column(at).as_ref())
+                    .collect();
                 interleave(&columns, &places)
             })
             .collect::<Result<Vec<_>, _>>()
@@ -254,7 +270,11 @@ impl Changes {
 
 /// A failure that does not say where it was found says it now.
 fn at(mut failure: Failure, folder: &Path, file: &str) -> Failure {
-    failure.message = format!("{} (in change file `{}`)", failure.message, folder.join(file).display());
+    failure.message = format!(
+        "{} (in change file `{}`)",
+        failure.message,
+        folder.join(file).display()
+    );
     failure
 }
 
@@ -296,9 +316,13 @@ impl Marks {
         };
         for (seq, operation) in marks.seqs.iter().zip(&marks.operations) {
             let seq = seq.unwrap_or_default();
-            seq.parse::<ChangeSeq>().map_err(|error| error.to_string())?;
+            seq.parse::<ChangeSeq>()
+                .map_err(|error| error.to_string())?;
             if !matches!(operation, Some("I" | "U" | "D")) {
-                return Err(format!("`{OPERATION}` is none of I, U, D: {}", operation.unwrap_or_default()));
+                return Err(format!(
+                    "`{OPERATION}` is none of I, U, D: {}",
+                    operation.unwrap_or_default()
+                ));
             }
         }
         Ok(marks)

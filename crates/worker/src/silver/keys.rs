@@ -37,7 +37,10 @@ pub fn check_columns(work: &TableWork, schema: &Schema) -> Result<(), Failure> {
         if columns.len() > 1 && work.primary_key.len() == 1 {
             return Err(unsupported(
                 "PartitioningUnsupported",
-                format!("`{}` has one key column and several partition columns, for which versions of Hudi write different keys", work.source),
+                format!(
+                    "`{}` has one key column and several partition columns, for which versions of Hudi write different keys",
+                    work.source
+                ),
             ));
         }
         for name in columns {
@@ -70,7 +73,9 @@ pub fn check_partitions(work: &TableWork, rows: &RecordBatch) -> Result<(), Fail
             continue;
         };
         let bad = values.iter().flatten().find(|value| {
-            matches!(*value, "." | "..") || value.contains(['/', '\\', '%', '=']) || value.contains(char::is_control)
+            matches!(*value, "." | "..")
+                || value.contains(['/', '\\', '%', '='])
+                || value.contains(char::is_control)
         });
         if let Some(value) = bad {
             return Err(unsupported(
@@ -150,16 +155,16 @@ impl KeyColumns {
                 let text = cast(column, &DataType::Utf8).map_err(|error| {
                     Failure::new(
                         "KeyTypeUnsupported",
-                        format!("key column `{name}` of `{}` is no text: {error}", self.table),
+                        format!(
+                            "key column `{name}` of `{}` is no text: {error}",
+                            self.table
+                        ),
                     )
                 })?;
                 Ok(text.as_string::<i32>().clone())
             })
             .collect::<Result<_, Failure>>()?;
-        Ok(Keys {
-            of: self,
-            columns,
-        })
+        Ok(Keys { of: self, columns })
     }
 }
 
@@ -201,9 +206,11 @@ impl Keys<'_> {
     fn unambiguous(&self, at: usize, value: &str) -> Result<(), Failure> {
         let next = self.of.names.get(at + 1);
         let looks_like_two = next.is_some_and(|next| {
-            value
-                .match_indices(',')
-                .any(|(comma, _)| value[comma + 1..].strip_prefix(next.as_str()).is_some_and(|rest| rest.starts_with(':')))
+            value.match_indices(',').any(|(comma, _)| {
+                value[comma + 1..]
+                    .strip_prefix(next.as_str())
+                    .is_some_and(|rest| rest.starts_with(':'))
+            })
         });
         if looks_like_two || value == EMPTY || value == NULL {
             let name = &self.of.names[at];
