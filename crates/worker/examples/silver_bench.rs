@@ -67,9 +67,16 @@ async fn main() -> Anything<()> {
         let bench = Bench::begin();
         let report = merge::run(&local, &job("m1"), &work, &Free, &Silent).await?;
         bench.end(name, changed);
-        println!("  {} inserted, {} updated, {} rows", report.inserted, report.updated, report.rows_after.unwrap_or(0));
+        println!(
+            "  {} inserted, {} updated, {} rows",
+            report.inserted,
+            report.updated,
+            report.rows_after.unwrap_or(0)
+        );
     }
-    let position = tasks::position::read(&local, &work.silver).await?.ok_or("no position")?;
+    let position = tasks::position::read(&local, &work.silver)
+        .await?
+        .ok_or("no position")?;
     let generation = silver::published(&work, &position.value)?.ok_or("not published")?;
     let size = hudi::open(&generation).await?.size().await?;
     println!(
@@ -133,39 +140,74 @@ fn peak_mib() -> u64 {
 fn batch(ids: impl Iterator<Item = i32>, op: &str, seq: u64) -> Anything<RecordBatch> {
     let ids: Vec<i32> = ids.collect();
     let rows = ids.len();
-    let part = |divisor: i32| -> ArrayRef { Arc::new(ids.iter().map(|id| Some(id / divisor)).collect::<Int32Array>()) };
-    let amounts = Decimal128Array::from_iter_values(ids.iter().map(|id| i128::from(*id % 9_999 + 1)));
-    let seqs = (0..rows as u64).map(|n| Some(ChangeSeq::new(NOON, if op == "I" { 0 } else { seq + n }).to_string()));
+    let part = |divisor: i32| -> ArrayRef {
+        Arc::new(
+            ids.iter()
+                .map(|id| Some(id / divisor))
+                .collect::<Int32Array>(),
+        )
+    };
+    let amounts =
+        Decimal128Array::from_iter_values(ids.iter().map(|id| i128::from(*id % 9_999 + 1)));
+    let seqs = (0..rows as u64)
+        .map(|n| Some(ChangeSeq::new(NOON, if op == "I" { 0 } else { seq + n }).to_string()));
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("Op", Arc::new(StringArray::from(vec![op; rows]))),
         ("ol_id", Arc::new(Int32Array::from(ids.clone()))),
         ("ol_w_id", part(300_000)),
         ("ol_d_id", part(30_000)),
         ("ol_number", part(10)),
-        ("ol_delivery_d", Arc::new(Date32Array::from(vec![20_000; rows]))),
+        (
+            "ol_delivery_d",
+            Arc::new(Date32Array::from(vec![20_000; rows])),
+        ),
         ("ol_quantity", Arc::new(Int32Array::from(vec![5; rows]))),
-        ("ol_amount", Arc::new(amounts.with_precision_and_scale(6, 2)?)),
+        (
+            "ol_amount",
+            Arc::new(amounts.with_precision_and_scale(6, 2)?),
+        ),
         (
             "ol_dist_info",
-            Arc::new(ids.iter().map(|id| Some(format!("dist-info-{:014}", i64::from(*id) * 7919 % 1_000_003))).collect::<StringArray>()),
+            Arc::new(
+                ids.iter()
+                    .map(|id| {
+                        Some(format!(
+                            "dist-info-{:014}",
+                            i64::from(*id) * 7919 % 1_000_003
+                        ))
+                    })
+                    .collect::<StringArray>(),
+            ),
         ),
         ("trx_seq", Arc::new(seqs.collect::<StringArray>())),
-        ("_hoodie_is_deleted", Arc::new(BooleanArray::from(vec![false; rows]))),
+        (
+            "_hoodie_is_deleted",
+            Arc::new(BooleanArray::from(vec![false; rows])),
+        ),
     ];
-    let fields: Vec<Field> = columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), true)).collect();
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(name, array)| Field::new(*name, array.data_type().clone(), true))
+        .collect();
     let arrays = columns.into_iter().map(|(_, array)| array).collect();
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
 }
 
 fn write(path: &Path, batches: impl Iterator<Item = Anything<RecordBatch>>) -> Anything<u64> {
     std::fs::create_dir_all(path.parent().ok_or("a path without folder")?)?;
-    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .build();
     let file = std::fs::File::create(path)?;
     let mut writer: Option<ArrowWriter<std::fs::File>> = None;
     for batch in batches {
         let batch = batch?;
         if writer.is_none() {
-            writer = Some(ArrowWriter::try_new(file.try_clone()?, batch.schema(), Some(properties.clone()))?);
+            writer = Some(ArrowWriter::try_new(
+                file.try_clone()?,
+                batch.schema(),
+                Some(properties.clone()),
+            )?);
         }
         if let Some(writer) = &mut writer {
             writer.write(&batch)?;

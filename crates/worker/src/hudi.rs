@@ -12,7 +12,7 @@ pub use sizes::{Layout, Size, memory};
 use crate::failure::Failure;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use hudi_core::error::CoreError;
 use hudi_core::table::ReadOptions;
 use std::path::{Path, PathBuf};
@@ -46,6 +46,7 @@ pub async fn open_to_write(folder: &Path, layout: Layout) -> Result<HudiTable, F
 async fn open_with(folder: &Path, options: &[(&str, String)]) -> Result<HudiTable, Failure> {
     let options = options.iter().map(|(name, value)| (*name, value.as_str()));
     let table = hudi_core::table::Table::new_with_options(&text(folder), options)
+        .boxed()
         .await
         .map_err(|error| failed("be opened", folder, error))?;
     Ok(HudiTable {
@@ -79,6 +80,7 @@ impl HudiTable {
         let stream = self
             .table
             .read_stream(&options)
+            .boxed()
             .await
             .map_err(|error| failed("be read", &folder, error))?;
         Ok(stream.map(move |batch| batch.map_err(|error| failed("be read", &folder, error))))
@@ -88,6 +90,7 @@ impl HudiTable {
     pub async fn schema(&self) -> Result<SchemaRef, Failure> {
         self.table
             .get_schema()
+            .boxed()
             .await
             .map(Arc::new)
             .map_err(|error| failed("say what columns it has", &self.folder, error))
@@ -120,7 +123,7 @@ impl HudiTable {
     pub async fn append(&mut self, batches: Vec<RecordBatch>) -> Result<String, Failure> {
         self.clock_is_ahead()?;
         let base = self.base();
-        let write = self.table.append(batches);
+        let write = self.table.append(batches).boxed();
         let result = between::passing("seed.between.files", base, &self.folder, write).await;
         self.instant_of(result)
     }
@@ -130,7 +133,7 @@ impl HudiTable {
     pub async fn upsert(&mut self, batches: Vec<RecordBatch>) -> Result<String, Failure> {
         self.clock_is_ahead()?;
         let base = self.base();
-        let write = self.table.upsert(batches);
+        let write = self.table.upsert(batches).boxed();
         let result = between::passing("merge.between.files", base, &self.folder, write).await;
         self.instant_of(result)
     }

@@ -489,8 +489,11 @@ async fn partitions_of_the_source_are_not_measured_by_one_another() {
     assert_eq!(lake.position().await.applied.unwrap().trx_seq, seq(10));
 }
 
-/// A change of one of a few keys: `None` deletes it.
-fn change() -> impl Strategy<Value = (i32, Option<(Option<&'static str>, i64)>)> {
+/// A key, and its new city and value; `None` deletes it.
+type NewRow = (i32, Option<(Option<&'static str>, i64)>);
+
+/// A change of one of a few keys.
+fn change() -> impl Strategy<Value = NewRow> {
     let city = prop_oneof![Just(None), Just(Some("Bonn")), Just(Some("Ulm"))];
     (
         0..6_i32,
@@ -513,11 +516,7 @@ proptest! {
 }
 
 /// Each cut: changes in the next file, how many before them are delivered again, whether a merge follows.
-async fn same_rows(
-    changes: &[(i32, Option<(Option<&str>, i64)>)],
-    cuts: &[(usize, usize, bool)],
-    batch_rows: u64,
-) {
+async fn same_rows(changes: &[NewRow], cuts: &[(usize, usize, bool)], batch_rows: u64) {
     let lake = Lake::partitioned();
     seeded(
         &lake,

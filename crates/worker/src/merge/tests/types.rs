@@ -117,21 +117,7 @@ async fn every_type_survives_seed_merge_and_reading_back() {
     let expected = concat_batches(&loaded.schema(), &expected).unwrap();
     for (at, kind) in types.values().enumerate() {
         let name = format!("c{at}");
-        assert_eq!(
-            shown(&read[name.as_str()]),
-            shown(&expected[name.as_str()]),
-            "{kind}"
-        );
         assert_eq!(read[name.as_str()].data_type(), kind);
+        assert_eq!(&read[name.as_str()], &expected[name.as_str()], "{kind}");
     }
-}
-
-fn shown(array: &ArrayRef) -> Vec<String> {
-    let text = arrow::util::display::ArrayFormatter::try_new(array, &Default::default()).unwrap();
-    (0..array.len())
-        .map(|row| match array.is_null(row) {
-            true => "NULL".to_owned(),
-            false => text.value(row).to_string(),
-        })
-        .collect()
 }
