@@ -489,6 +489,20 @@ async fn partitions_of_the_source_are_not_measured_by_one_another() {
     assert_eq!(lake.position().await.applied.unwrap().trx_seq, seq(10));
 }
 
+#[tokio::test]
+async fn merges_go_on_when_the_library_has_archived_old_commits() {
+    let lake = Lake::new();
+    seeded(&lake, &[]).await;
+    let mut expected = Rows::new();
+    for n in 1..=34 {
+        lake.changes(n, &[("I", n as i32, None, Some(1), u64::from(n))]);
+        lake.merge().await.unwrap();
+        expected.insert(n as i32, (None, Some(1)));
+    }
+    assert!(instants(&lake).await.len() < 34);
+    assert_eq!(lake.rows().await, expected);
+}
+
 /// A key, and its new city and value; `None` deletes it.
 type NewRow = (i32, Option<(Option<&'static str>, i64)>);
 
