@@ -42,6 +42,10 @@ mod armed {
         *hit
     }
 
+    pub(super) fn in_use() -> bool {
+        SETTINGS.kill_at.is_some() || SETTINGS.list.is_some()
+    }
+
     pub(super) fn pass(name: &str) {
         let hit = count(name);
         if let Some(list) = &SETTINGS.list {
@@ -75,6 +79,14 @@ mod armed {
             let _ = file.write_all(format!("{program}#{process} {name}\n").as_bytes());
         }
     }
+}
+
+/// Whether points are killed at or listed, so that those worth nothing else need not be looked for.
+pub fn in_use() -> bool {
+    #[cfg(debug_assertions)]
+    return armed::in_use();
+    #[cfg(not(debug_assertions))]
+    false
 }
 
 /// A place where this process may be told to die. Free in release builds.

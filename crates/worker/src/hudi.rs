@@ -2,6 +2,7 @@
 //!
 //! One process writes a table at a time (the library rolls back whatever another writer has under way): callers hold the table's lock.
 
+mod between;
 mod create;
 mod sizes;
 
@@ -11,7 +12,7 @@ pub use sizes::{Layout, Size, memory};
 use crate::failure::Failure;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use hudi_core::error::CoreError;
 use hudi_core::table::ReadOptions;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,7 @@ pub async fn open_to_write(folder: &Path, layout: Layout) -> Result<HudiTable, F
 async fn open_with(folder: &Path, options: &[(&str, String)]) -> Result<HudiTable, Failure> {
     let options = options.iter().map(|(name, value)| (*name, value.as_str()));
     let table = hudi_core::table::Table::new_with_options(&text(folder), options)
+        .boxed()
         .await
         .map_err(|error| failed("be opened", folder, error))?;
     Ok(HudiTable {
@@ -78,6 +80,7 @@ impl HudiTable {
         let stream = self
             .table
             .read_stream(&options)
+            .boxed()
             .await
             .map_err(|error| failed("be read", &folder, error))?;
         Ok(stream.map(move |batch| batch.map_err(|error| failed("be read", &folder, error))))
@@ -87,6 +90,7 @@ impl HudiTable {
     pub async fn schema(&self) -> Result<SchemaRef, Failure> {
         self.table
             .get_schema()
+            .boxed()
             .await
             .map(Arc::new)
             .map_err(|error| failed("say what columns it has", &self.folder, error))
@@ -99,20 +103,28 @@ impl HudiTable {
 
     /// The newest completed instant, if it is newer than `base`.
     pub fn instant_after(&self, base: Option<&str>) -> Option<String> {
+        self.instants()
+            .into_iter()
+            .filter(|instant| base.is_none_or(|base| instant.as_str() > base))
+            .max()
+    }
+
+    /// The completed instants that were not archived yet.
+    pub fn instants(&self) -> Vec<String> {
         self.table
             .get_timeline()
             .completed_commits
             .iter()
-            .map(|instant| instant.timestamp.as_str())
-            .filter(|instant| base.is_none_or(|base| *instant > base))
-            .max()
-            .map(str::to_owned)
+            .map(|instant| instant.timestamp.clone())
+            .collect()
     }
 
     /// Adds rows without looking whether their keys are there, as one commit; gives its instant.
     pub async fn append(&mut self, batches: Vec<RecordBatch>) -> Result<String, Failure> {
         self.clock_is_ahead()?;
-        let result = self.table.append(batches).await;
+        let base = self.base();
+        let write = self.table.append(batches).boxed();
+        let result = between::passing("seed.between.files", base, &self.folder, write).await;
         self.instant_of(result)
     }
 
@@ -120,13 +132,23 @@ impl HudiTable {
     /// A row whose partition changed leaves the old one. What a killed writer left is rolled back first.
     pub async fn upsert(&mut self, batches: Vec<RecordBatch>) -> Result<String, Failure> {
         self.clock_is_ahead()?;
-        let result = self.table.upsert(batches).await;
+        let base = self.base();
+        let write = self.table.upsert(batches).boxed();
+        let result = between::passing("merge.between.files", base, &self.folder, write).await;
         self.instant_of(result)
     }
 
     /// Sizes of the state that this handle knows.
     pub async fn size(&self) -> Result<Size, Failure> {
         sizes::size(&self.table, &self.folder).await
+    }
+
+    /// The table's place as the library knows it.
+    fn base(&self) -> String {
+        self.table
+            .hudi_options()
+            .remove("hoodie.base.path")
+            .unwrap_or_default()
     }
 
     fn instant_of(

@@ -342,7 +342,7 @@ impl<'a, L: Ledger> Merge<'a, L> {
                 position.applied.as_ref(),
                 changes.newest.as_ref(),
             ),
-            instant: instant.or_else(|| position.applied.as_ref()?.instant.clone()),
+            instant,
             rows: changes.rows,
         });
         self.silver

@@ -7,7 +7,7 @@ mod capture;
 mod changes;
 mod keys;
 #[cfg(test)]
-pub mod testbed;
+pub(crate) mod testbed;
 
 pub use adapt::Adapter;
 pub use capture::Capture;

@@ -3,6 +3,7 @@
 use super::{HudiTable, failed, text};
 use crate::failure::Failure;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use futures::FutureExt;
 use hudi_core::config::table::TableTypeValue;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -40,6 +41,7 @@ pub async fn create(
     }
     let table = builder
         .create()
+        .boxed()
         .await
         .map_err(|error| failed("be made", folder, error))?;
     Ok(HudiTable {

@@ -4,6 +4,7 @@ use super::failed;
 use crate::failure::Failure;
 use crate::store;
 use arrow::record_batch::RecordBatch;
+use futures::FutureExt;
 use hudi_core::table::ReadOptions;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use std::fs::File;
@@ -24,6 +25,7 @@ pub struct Size {
 pub(super) async fn size(table: &hudi_core::table::Table, folder: &Path) -> Result<Size, Failure> {
     let slices = table
         .get_file_slices(&ReadOptions::new())
+        .boxed()
         .await
         .map_err(|error| failed("list its files", folder, error))?;
     let mut size = Size::default();

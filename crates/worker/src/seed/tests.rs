@@ -13,22 +13,36 @@ use std::sync::Arc;
 
 fn pointer(lake: &Lake) -> String {
     let bytes = std::fs::read(lake.silver_folder().join(PUBLISHED_FILE)).unwrap();
-    serde_json::from_slice::<Published>(&bytes).unwrap().generation
+    serde_json::from_slice::<Published>(&bytes)
+        .unwrap()
+        .generation
 }
 
 #[tokio::test]
 async fn a_load_becomes_a_published_generation() {
     let lake = Lake::new();
-    lake.load("l1", 0, &[("I", 1, Some("Bonn"), Some(7), 0), ("I", 2, None, None, 0)]);
+    lake.load(
+        "l1",
+        0,
+        &[("I", 1, Some("Bonn"), Some(7), 0), ("I", 2, None, None, 0)],
+    );
     let report = lake.seed("s1").await.unwrap();
     assert_eq!((report.inserted, report.rows_after), (2, Some(2)));
-    assert_eq!(lake.rows().await, rows(&[(1, Some("Bonn"), Some(7)), (2, None, None)]));
+    assert_eq!(
+        lake.rows().await,
+        rows(&[(1, Some("Bonn"), Some(7)), (2, None, None)])
+    );
     let position = lake.position().await;
     assert_eq!(position.epoch.as_deref(), Some(EPOCH));
     assert_eq!((position.applied, position.pending), (None, None));
     assert_eq!(position.seed.unwrap().load_run_id, "l1");
     assert_eq!(pointer(&lake), "g=s1");
-    let size = hudi::open(&lake.published().await).await.unwrap().size().await.unwrap();
+    let size = hudi::open(&lake.published().await)
+        .await
+        .unwrap()
+        .size()
+        .await
+        .unwrap();
     assert_eq!((size.rows, size.live_files), (2, 1));
     assert_eq!(size.live_bytes, size.stored_bytes);
 }
@@ -40,7 +54,11 @@ async fn an_attempt_after_the_one_that_published_repeats_its_report() {
     let first = lake.seed("s1").await.unwrap();
     std::fs::remove_file(lake.silver_folder().join(PUBLISHED_FILE)).unwrap();
     assert_eq!(lake.seed("s1").await.unwrap(), first);
-    assert_eq!(pointer(&lake), "g=s1", "killed between position and pointer");
+    assert_eq!(
+        pointer(&lake),
+        "g=s1",
+        "killed between position and pointer"
+    );
 }
 
 #[tokio::test]
@@ -50,7 +68,10 @@ async fn a_seed_that_is_stopped_leaves_nothing_visible_and_is_done_again() {
     lake.seed("s1").await.unwrap();
     lake.load("l2", 60, &[("I", 2, None, Some(8), 0)]);
     for commits in 0..3 {
-        let stopped = lake.seed_guarded("s2", &Commits(Cell::new(commits))).await.unwrap_err();
+        let stopped = lake
+            .seed_guarded("s2", &Commits(Cell::new(commits)))
+            .await
+            .unwrap_err();
         assert_eq!(stopped.error, "Cancelled");
         assert_eq!(lake.rows().await, rows(&[(1, None, Some(7))]));
         assert_eq!(pointer(&lake), "g=s1");
@@ -71,7 +92,10 @@ async fn keys_that_are_there_twice_or_null_are_named() {
     lake.load("l1", 0, &many);
     let failure = lake.seed("s1").await.unwrap_err();
     assert_eq!(failure.error, "DuplicateKeys");
-    assert!(failure.message.starts_with("8 keys of `public.orders`"), "{failure}");
+    assert!(
+        failure.message.starts_with("8 keys of `public.orders`"),
+        "{failure}"
+    );
     assert_eq!(failure.message.matches("(2 rows)").count(), 5);
     assert!(!lake.silver_folder().join("g=s1").exists());
 
@@ -93,7 +117,10 @@ async fn keys_are_counted_in_as_many_passes_as_memory_asks() {
     lake.load("l1", 0, &many);
     let load = super::load::newest(&lake.work).unwrap();
     let keys = crate::silver::KeyColumns::of(&lake.work);
-    assert_eq!(super::distinct::count_by(&lake.work, &load, &keys, 100).unwrap(), 1000);
+    assert_eq!(
+        super::distinct::count_by(&lake.work, &load, &keys, 100).unwrap(),
+        1000
+    );
 }
 
 #[tokio::test]
@@ -101,7 +128,11 @@ async fn keys_of_several_columns_are_not_taken_for_one_another() {
     let lake = Lake::keyed(&["a", "b"], Partitioning::None);
     let texts = |texts: Vec<&str>| Arc::new(StringArray::from(texts)) as arrow::array::ArrayRef;
     let two = |a: Vec<&str>, b: Vec<&str>| {
-        with_marks(vec!["I"; a.len()], vec![0; a.len()], vec![("a", texts(a)), ("b", texts(b))])
+        with_marks(
+            vec!["I"; a.len()],
+            vec![0; a.len()],
+            vec![("a", texts(a)), ("b", texts(b))],
+        )
     };
     lake.load_batch("l1", 0, &two(vec!["x", "x,b:y"], vec!["y,b:z", "z"]));
     assert_eq!(lake.seed("s1").await.unwrap_err().error, "KeyAmbiguous");
@@ -117,7 +148,11 @@ async fn keys_of_several_columns_are_not_taken_for_one_another() {
             keys.iter().flatten().map(str::to_owned).collect::<Vec<_>>()
         })
         .collect();
-    assert_eq!(keys, ["a:x,b:y", "a:x,b:z", "a:__empty__,b:y"], "as Hudi renders them");
+    assert_eq!(
+        keys,
+        ["a:x,b:y", "a:x,b:z", "a:__empty__,b:y"],
+        "as Hudi renders them"
+    );
 }
 
 #[tokio::test]
@@ -160,9 +195,18 @@ async fn a_load_that_cannot_be_seeded_says_why() {
         ],
     );
     lake.load_batch("l2", 1, &odd);
-    assert!(refused("ColumnNameUnsupported").await.message.contains("`unit price`"));
+    assert!(
+        refused("ColumnNameUnsupported")
+            .await
+            .message
+            .contains("`unit price`")
+    );
 
-    let other = with_marks(vec!["I"], vec![0], vec![("nr", Arc::new(Int32Array::from(vec![1])))]);
+    let other = with_marks(
+        vec!["I"],
+        vec![0],
+        vec![("nr", Arc::new(Int32Array::from(vec![1])))],
+    );
     lake.load_batch("l3", 2, &other);
     refused("KeyColumnMissing").await;
 
@@ -195,7 +239,8 @@ async fn only_a_newer_load_replaces_a_generation_and_the_one_before_stays() {
     lake.manifest(&manifest);
     assert_eq!(lake.seed("s3").await.unwrap_err().error, "LoadOlder");
     let old = std::fs::File::open(load.join(".hoodie/timeline")).unwrap();
-    old.set_modified(std::time::SystemTime::now() - 8 * super::GENERATIONS_KEPT / 7).unwrap();
+    old.set_modified(std::time::SystemTime::now() - 8 * super::GENERATIONS_KEPT / 7)
+        .unwrap();
     lake.load("l2", 9, &[("I", 1, None, Some(2), 0)]);
     lake.seed("s4").await.unwrap();
     assert!(!load.exists(), "older than seven days");
@@ -206,7 +251,9 @@ async fn only_a_newer_load_replaces_a_generation_and_the_one_before_stays() {
 async fn one_process_writes_a_table() {
     let lake = Lake::new();
     lake.load("l1", 0, &[("I", 1, None, Some(1), 0)]);
-    let held = crate::silver::Silver::lock(&lake.local, &lake.work).await.unwrap();
+    let held = crate::silver::Silver::lock(&lake.local, &lake.work)
+        .await
+        .unwrap();
     assert_eq!(lake.seed("s1").await.unwrap_err().error, "TableBusy");
     drop(held);
     lake.seed("s1").await.unwrap();
@@ -219,9 +266,21 @@ async fn an_empty_load_becomes_a_table_that_can_be_read() {
     let report = lake.seed("s1").await.unwrap();
     assert_eq!((report.rows, report.rows_after), (0, Some(0)));
     let folder = lake.published().await;
-    let batches: Vec<_> = hudi::read(&folder, None).await.unwrap().try_collect().await.unwrap();
+    let batches: Vec<_> = hudi::read(&folder, None)
+        .await
+        .unwrap()
+        .try_collect()
+        .await
+        .unwrap();
     assert!(batches.is_empty());
     let schema = hudi::open(&folder).await.unwrap().schema().await.unwrap();
-    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    assert_eq!(names, ["Op", "id", "city", "v", "trx_seq", "_hoodie_is_deleted"]);
+    let names: Vec<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["Op", "id", "city", "v", "trx_seq", "_hoodie_is_deleted"]
+    );
 }

@@ -17,12 +17,10 @@ use pipeline::config::table::HudiConfig;
 use pipeline::hudi_options;
 use pipeline::path::{CAPTURE_FILE, MANIFEST_FILE, TableName, Zones};
 use pipeline::plan::{
-    Capture, CaptureKind, ClusterSpec, Engine, Next, Notify, OnStepFailure, Partitioning, Plan,
-    PipelineKind, Policy, Source, TableType, TableWork, Target, WriteOperation,
+    Capture, CaptureKind, ClusterSpec, Engine, Next, Notify, OnStepFailure, Partitioning,
+    PipelineKind, Plan, Policy, Source, TableType, TableWork, Target, WriteOperation,
 };
-use pipeline::position::{
-    CaptureIdentity, CaptureState, Manifest, ManifestFile, Position,
-};
+use pipeline::position::{CaptureIdentity, CaptureState, Manifest, ManifestFile, Position};
 use pipeline::report::StepReport;
 use pipeline::seq::ChangeSeq;
 use pipeline::time::Timestamp;
@@ -295,12 +293,19 @@ impl Lake {
     }
 
     pub async fn published(&self) -> PathBuf {
-        published(&self.work, &self.position().await).unwrap().unwrap()
+        published(&self.work, &self.position().await)
+            .unwrap()
+            .unwrap()
     }
 
     pub async fn batches(&self) -> Vec<RecordBatch> {
         let folder = self.published().await;
-        hudi::read(&folder, None).await.unwrap().try_collect().await.unwrap()
+        hudi::read(&folder, None)
+            .await
+            .unwrap()
+            .try_collect()
+            .await
+            .unwrap()
     }
 
     /// The table's rows; each key is there once, and in the partition that its row says.
@@ -340,9 +345,18 @@ pub fn batch(rows: &[Row<'_>]) -> RecordBatch {
         rows.iter().map(|row| row.0).collect(),
         rows.iter().map(|row| row.4).collect(),
         vec![
-            ("id", Arc::new(rows.iter().map(|row| Some(row.1)).collect::<Int32Array>())),
-            ("city", Arc::new(rows.iter().map(|row| row.2).collect::<StringArray>())),
-            ("v", Arc::new(rows.iter().map(|row| row.3).collect::<Int64Array>())),
+            (
+                "id",
+                Arc::new(rows.iter().map(|row| Some(row.1)).collect::<Int32Array>()),
+            ),
+            (
+                "city",
+                Arc::new(rows.iter().map(|row| row.2).collect::<StringArray>()),
+            ),
+            (
+                "v",
+                Arc::new(rows.iter().map(|row| row.3).collect::<Int64Array>()),
+            ),
         ],
     )
 }
@@ -350,7 +364,10 @@ pub fn batch(rows: &[Row<'_>]) -> RecordBatch {
 /// Columns between what capture puts around them.
 pub fn with_marks(ops: Vec<&str>, seqs: Vec<u64>, columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
     let deleted: BooleanArray = ops.iter().map(|op| Some(*op == "D")).collect();
-    let seqs: StringArray = seqs.iter().map(|n| Some(seq(*n).as_str().to_owned())).collect();
+    let seqs: StringArray = seqs
+        .iter()
+        .map(|n| Some(seq(*n).as_str().to_owned()))
+        .collect();
     let mut all: Vec<(&str, ArrayRef)> = vec![("Op", Arc::new(StringArray::from(ops)))];
     all.extend(columns);
     all.push(("trx_seq", Arc::new(seqs)));
