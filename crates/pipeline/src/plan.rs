@@ -214,7 +214,8 @@ pub enum StepWork {
     /// spark-submit and its complete argument list. The worker replaces these tokens:
     /// `{run_id}`: this run. `{load_run_id}`: the run whose load is seeded. `{generation}`: the folder of the published
     /// generation (`g=<run_id>`). `{t0}`: the load's T0 as 35 digits. `{change_files}`: the URI of a file that the worker
-    /// writes beside the plan, with one Spark SQL query over the change files that it chose, which drops redeliveries.
+    /// writes beside the plan, with one Spark SQL query over the change files that it chose, which drops redeliveries and all but
+    /// the newest change of each key.
     SparkSubmit {
         arguments: Vec<String>,
         table: Option<TableWork>,

@@ -3,9 +3,11 @@
 //! One process writes a table at a time (the library rolls back whatever another writer has under way): callers hold the table's lock.
 
 mod between;
+mod columns;
 mod create;
 mod sizes;
 
+pub use columns::columns;
 pub use create::create;
 pub use sizes::{Layout, Size, memory};
 

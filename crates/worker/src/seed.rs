@@ -12,7 +12,7 @@ use crate::context::{Guard, Progress};
 use crate::failure::Failure;
 use crate::hudi::{self, HudiTable, Layout, Size};
 use crate::job::Job;
-use crate::silver::{Capture, KeyColumns, Silver, check_columns, check_partitions};
+use crate::silver::{Adapter, Capture, KeyColumns, Silver, check_columns, check_partitions};
 use arrow::record_batch::RecordBatch;
 use load::CompleteLoad;
 use local::kill;
@@ -150,13 +150,15 @@ async fn build<L: Ledger>(
     silver.remove_generation(job.run_id)?;
     guard.may_commit().await?;
     progress.expect(load.manifest.rows);
-    let mut table = hudi::create(&folder, &work.hudi_options, &load.schema).await?;
+    let columns = hudi::columns(&load.schema);
+    let mut table = hudi::create(&folder, &work.hudi_options, &columns).await?;
+    let adapter = Adapter::new(columns, work.source.to_string());
     let mut chunk = Chunk::default();
     for file in &load.manifest.files {
         for batch in load.reader(work, &file.name, None)? {
             let batch = batch.map_err(|error| load.unreadable(work, &file.name, &error))?;
             check_partitions(work, &batch)?;
-            chunk.add(plain(&batch)?);
+            chunk.add(adapter.adapt(&batch)?);
             if chunk.is_full() {
                 table = append(table, &folder, std::mem::take(&mut chunk), guard, progress).await?;
             }
@@ -166,13 +168,6 @@ async fn build<L: Ledger>(
         table = append(table, &folder, chunk, guard, progress).await?;
     }
     table.size().await
-}
-
-/// Without what a Parquet file says of itself, so that batches of all files have one schema.
-fn plain(batch: &RecordBatch) -> Result<RecordBatch, Failure> {
-    let schema = arrow::datatypes::Schema::new(batch.schema().fields().clone());
-    RecordBatch::try_new(schema.into(), batch.columns().to_vec())
-        .map_err(|error| Failure::new("LoadDamaged", error.to_string()))
 }
 
 /// Rows of one commit.
