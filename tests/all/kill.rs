@@ -23,7 +23,15 @@ const CASES_MIN: usize = 50;
 const RUN_POINTS: &[&str] = &[];
 
 /// The points that capture passes from its start to its stop.
-const CAPTURE_POINTS: &[&str] = &[];
+const CAPTURE_POINTS: &[&str] = &[
+    "capture.after.files",
+    "capture.after.slot",
+    "capture.after.state",
+    "capture.before.files",
+    "capture.between.files",
+    "capture.prepared",
+    "capture.published",
+];
 
 const TABLES: &str = "
     CREATE TABLE account (id integer PRIMARY KEY, name text NOT NULL, balance numeric(12, 2) NOT NULL, changed timestamptz NOT NULL);

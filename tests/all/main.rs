@@ -3,6 +3,7 @@
 mod invariants;
 mod kill;
 mod ledger_contract;
+mod mistakes;
 mod programs;
 mod scenarios;
 mod scene;
