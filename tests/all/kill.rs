@@ -19,8 +19,56 @@ const PASSINGS_MAX: usize = 4;
 /// What the list below must come to.
 const CASES_MIN: usize = 50;
 
-/// The points that runner, supervisor and worker pass in `jdbc_load`, `seed_hudi` and `incremental_hudi`.
-const RUN_POINTS: &[&str] = &[];
+/// The points that runner and worker pass in `jdbc_load` and the `seed_hudi` that follows.
+const LOAD_POINTS: &[&str] = &[
+    "ledger.after.outbox",
+    "ledger.after.position",
+    "ledger.after.run/claim",
+    "ledger.after.run/result",
+    "ledger.after.run/run",
+    "ledger.after.run/wave",
+    "ledger.before.outbox",
+    "ledger.before.position",
+    "ledger.before.run/claim",
+    "ledger.before.run/result",
+    "ledger.before.run/run",
+    "ledger.before.run/wave",
+    "load.after.manifest",
+    "load.before.files",
+    "load.before.manifest",
+    "load.mid-copy",
+    "runner.after.save",
+    "runner.before.save",
+    "seed.after.append",
+    "seed.after.publish",
+    "seed.before.append",
+    "seed.before.publish",
+    "seed.between.files",
+    "seed.between.publish",
+];
+
+/// The points that runner and worker pass in `incremental_hudi`.
+const MERGE_POINTS: &[&str] = &[
+    "ledger.after.outbox",
+    "ledger.after.position",
+    "ledger.after.run/claim",
+    "ledger.after.run/result",
+    "ledger.after.run/run",
+    "ledger.after.run/wave",
+    "ledger.before.outbox",
+    "ledger.before.position",
+    "ledger.before.run/claim",
+    "ledger.before.run/result",
+    "ledger.before.run/run",
+    "ledger.before.run/wave",
+    "merge.after.commit",
+    "merge.after.pending",
+    "merge.after.position",
+    "merge.before.commit",
+    "merge.between.files",
+    "runner.after.save",
+    "runner.before.save",
+];
 
 /// The points that capture passes from its start to its stop.
 const CAPTURE_POINTS: &[&str] = &[
@@ -40,7 +88,7 @@ const TABLES: &str = "
     INSERT INTO entry SELECT i % 50, i, 'entry ' || i FROM generate_series(1, 400) i;
 ";
 
-/// Inserts, updates and deletes that differ from round to round.
+/// Inserts, updates and deletes that differ from round to round. The recording is rounds 0 and 1.
 fn changes(round: usize) -> String {
     let new = 1000 + round * 10;
     let old = 1 + round % 200;
@@ -83,8 +131,10 @@ fn items(name: &str) -> Value {
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Case {
-    /// A chain is killed at the nth passing of a point.
-    Run(String, usize),
+    /// Load and seed are killed at the nth passing of a point.
+    Load(String, usize),
+    /// A merge is killed at the nth passing of a point.
+    Merge(String, usize),
     /// Capture is killed at the nth passing of a point.
     Capture(String, usize),
 }
@@ -111,7 +161,7 @@ fn killed_at_any_point_the_next_command_heals_and_the_lake_is_whole() {
     std::thread::scope(|scope| {
         for scene in &scenes {
             scope.spawn(|| {
-                for round in 1.. {
+                for round in 2.. {
                     let next = queue.lock().expect("no case panicked").pop_front();
                     let Some(case) = next else { return };
                     play(scene, &case, round);
@@ -136,40 +186,53 @@ fn recorded_cases(scene: &Scene) -> VecDeque<Case> {
     let capture = passings(&list);
 
     start_capture(scene);
-    scene.execute(&changes(0));
+    let load = recorded_run(scene, "jdbc_load");
+    scene.execute(&changes(1));
     flushed(scene, "recording");
-    let list = scene.home().join("run.points");
-    let chain = scene
-        .own(&["run", "--pipeline", "jdbc_load"])
-        .env("HEADWATER_KILL_LIST", &list)
-        .output()
-        .expect("it starts");
-    assert!(chain.status.success(), "{}", said(&chain));
-    scene.heal("recording");
+    let merge = recorded_run(scene, "incremental_hudi");
     whole(scene, "recording");
-    let run = passings(&list);
 
-    compare("RUN_POINTS", RUN_POINTS, &run);
+    compare("LOAD_POINTS", LOAD_POINTS, &load);
+    compare("MERGE_POINTS", MERGE_POINTS, &merge);
     compare("CAPTURE_POINTS", CAPTURE_POINTS, &capture);
     let each = |points: BTreeMap<String, usize>, case: fn(String, usize) -> Case| {
         points.into_iter().flat_map(move |(name, count)| {
             (1..=count.min(PASSINGS_MAX)).map(move |nth| case(name.clone(), nth))
         })
     };
-    each(run, Case::Run)
+    each(load, Case::Load)
+        .chain(each(merge, Case::Merge))
         .chain(each(capture, Case::Capture))
         .collect()
 }
 
-/// Passings by point: the most that one program is known to have made.
+/// The points of a clean run, and of those that follow it.
+fn recorded_run(scene: &Scene, pipeline: &str) -> BTreeMap<String, usize> {
+    let list = scene.home().join(format!("{pipeline}.points"));
+    let ended = scene
+        .own(&["run", "--pipeline", pipeline])
+        .env("HEADWATER_KILL_LIST", &list)
+        .output()
+        .expect("it starts");
+    assert!(ended.status.success(), "{}", said(&ended));
+    scene.heal("recording");
+    passings(&list)
+}
+
+/// Passings by point: the most that one process made.
 fn passings(list: &Path) -> BTreeMap<String, usize> {
     let text = std::fs::read_to_string(list).expect("the recording was written");
-    let mut found = BTreeMap::new();
+    let mut lines: BTreeMap<&str, usize> = BTreeMap::new();
     for line in text.lines() {
+        *lines.entry(line).or_default() += 1;
+    }
+    let mut found: BTreeMap<String, usize> = BTreeMap::new();
+    for (line, count) in lines {
         let (_, point) = line
             .split_once(' ')
-            .expect("a line is a program and a point");
-        *found.entry(point.to_owned()).or_default() += 1;
+            .expect("a line is a process and a point");
+        let most = found.entry(point.to_owned()).or_default();
+        *most = count.max(*most);
     }
     found
 }
@@ -183,21 +246,14 @@ fn compare(name: &str, listed: &[&str], found: &BTreeMap<String, usize>) {
 fn play(scene: &Scene, case: &Case, round: usize) {
     let story = format!("{case:?} in {}", scene.name);
     match case {
-        Case::Run(point, nth) => {
+        Case::Load(point, nth) => {
+            scene.execute(&changes(round));
+            killed_run(scene, "jdbc_load", point, *nth, &story);
+        }
+        Case::Merge(point, nth) => {
             scene.execute(&changes(round));
             flushed(scene, &story);
-            let kill = format!("{point}:{nth}");
-            let mut chain = scene.own(&["run", "--pipeline", "jdbc_load"]);
-            let ended = chain
-                .env("HEADWATER_KILL_AT", &kill)
-                .output()
-                .expect("it starts");
-            let killed = ended.status.signal() == Some(9);
-            assert!(
-                killed || ended.status.code().is_some(),
-                "{story}: {}",
-                said(&ended)
-            );
+            killed_run(scene, "incremental_hudi", point, *nth, &story);
         }
         Case::Capture(point, nth) => {
             stop_capture(scene);
@@ -213,17 +269,31 @@ fn play(scene: &Scene, case: &Case, round: usize) {
                 (!capture_lives(scene)).then_some(())
             });
             start_capture(scene);
-            flushed(scene, &story);
         }
     }
     scene.heal(&story);
     finish_what_failed(scene, &story);
+    flushed(scene, &story);
     let merged = scene
         .own(&["run", "--pipeline", "incremental_hudi"])
         .output()
         .expect("it starts");
     assert!(merged.status.success(), "{story}: {}", said(&merged));
     whole(scene, &story);
+}
+
+/// Runs a pipeline that dies at a point: itself, its cluster, or its steps.
+fn killed_run(scene: &Scene, pipeline: &str, point: &str, nth: usize, story: &str) {
+    let list = scene.home().join("killed.points");
+    let _ = std::fs::remove_file(&list);
+    scene
+        .own(&["run", "--pipeline", pipeline])
+        .env("HEADWATER_KILL_AT", format!("{point}:{nth}"))
+        .env("HEADWATER_KILL_LIST", &list)
+        .output()
+        .expect("it starts");
+    let most = passings(&list).get(point).copied().unwrap_or_default();
+    assert!(most >= nth, "{story}: the point was passed {most} times");
 }
 
 /// Resumes the last run when it did not succeed, until the chain has.
