@@ -24,8 +24,8 @@ postgres_bin() {
     return 1
 }
 
-# The folder of cargo's dev builds.
+# build_folder [release]: the folder of cargo's dev builds, or of those for release.
 build_folder() {
     cargo metadata --manifest-path "$root/Cargo.toml" --format-version 1 --no-deps --offline 2>/dev/null \
-        | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"] + "/debug")'
+        | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"] + "/" + sys.argv[1])' "${1:-debug}"
 }

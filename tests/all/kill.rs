@@ -154,6 +154,7 @@ fn killed_at_any_point_the_next_command_heals_and_the_lake_is_whole() {
         "only {} cases: {cases:?}",
         cases.len()
     );
+    println!("{} cases", cases.len());
     for scene in &scenes[1..] {
         start_capture(scene);
     }

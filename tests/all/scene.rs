@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
+use tasks::port::{Executions, Ledger};
 use tasks::record;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -248,7 +249,18 @@ impl<'a> Scene<'a> {
             .collect()
     }
 
-    /// Sweeps until no run is open and no process of the cluster lives.
+    /// Whether no execution runs, and nothing is still to be sent.
+    fn settled(&self) -> bool {
+        let local = Local::open(&self.home()).expect("the home can be opened");
+        runtime().block_on(async {
+            let running = local.list_running_executions().await;
+            let outbox = local.list(record::OUTBOX, "").await;
+            running.expect("executions can be read").is_empty()
+                && outbox.expect("the ledger can be read").is_empty()
+        })
+    }
+
+    /// Sweeps until no run is open, nothing is to be sent, and no process of a cluster lives.
     pub fn heal(&self, story: &str) {
         wait_for(
             &format!("{story}: all runs ended and no process left"),
@@ -256,7 +268,7 @@ impl<'a> Scene<'a> {
                 let swept = self.headwater(&["sweep"]).output().expect("it starts");
                 assert!(swept.status.success(), "{story}: {}", said(&swept));
                 let ended = self.runs().iter().all(|run| run.status == RunStatus::Ended);
-                (ended && self.processes().is_empty()).then_some(())
+                (ended && self.settled() && self.processes().is_empty()).then_some(())
             },
         );
     }
