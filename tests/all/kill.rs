@@ -7,7 +7,6 @@ use crate::scene::{Scene, Server, said, wait_for};
 use pipeline::outcome::Outcome;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
@@ -158,7 +157,7 @@ fn killed_at_any_point_the_next_command_heals_and_the_lake_is_whole() {
     for scene in &scenes[1..] {
         start_capture(scene);
     }
-    let queue = Mutex::new(VecDeque::from(cases));
+    let queue = Mutex::new(cases);
     std::thread::scope(|scope| {
         for scene in &scenes {
             scope.spawn(|| {

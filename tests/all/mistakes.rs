@@ -98,7 +98,7 @@ fn change_secret(scene: &Scene, name: &str, value: Value) {
 #[test]
 fn a_source_that_cannot_be_used_fails_the_run_and_shows_no_secret() {
     let scene = scene("unusable", "", &BOTH, false);
-    let mut expect = |error: &str| {
+    let expect = |error: &str| {
         let ended = run(&scene, "jdbc_load");
         assert_eq!(ended.status.code(), Some(1), "{}", said(&ended));
         assert_eq!(outcome(&scene, "jdbc_load"), Some(Outcome::Failed));
@@ -384,4 +384,55 @@ fn items_with_mistakes_are_not_imported_and_all_mistakes_are_told() {
         ],
     );
     assert_eq!(output(&mut scene.headwater(&["export"])), before);
+}
+
+#[test]
+fn a_full_disk_fails_the_table_by_name_and_the_next_run_finds_nothing_in_its_way() {
+    // A small file system in a name space of its own; some systems let only root have one.
+    let mount = "mount -t tmpfs -o size=2m tmpfs \"$0\"";
+    let small = |folder: &Path, then: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c"]);
+        command.arg(format!("{mount} && {then}")).arg(folder);
+        command
+    };
+    let scene = scene(
+        "filled",
+        "CREATE TABLE big (id integer PRIMARY KEY, note text);
+         INSERT INTO big SELECT i, md5(i::text) || md5((-i)::text) FROM generate_series(1, 100000) i;",
+        &[("account", "id"), ("big", "id")],
+        false,
+    );
+    let zone = scene.home().join("lake/bronze/filled/full/filled/public/big");
+    std::fs::create_dir_all(&zone).expect("it can be made");
+    let allowed = small(&zone, "true").output().expect("util-linux is there");
+    if !allowed.status.success() {
+        println!("no full disk on this system: {}", said(&allowed));
+        return;
+    }
+    let headwater = crate::programs::program("headwater");
+    let loaded = small(&zone, "exec \"$@\"")
+        .arg(headwater)
+        .args([
+            "run",
+            "--no-chain",
+            "--identifier",
+            "filled",
+            "--pipeline",
+            "jdbc_load",
+        ])
+        .env("HEADWATER_HOME", scene.home())
+        .output()
+        .expect("it starts");
+    assert_eq!(loaded.status.code(), Some(1), "{}", said(&loaded));
+    assert_eq!(
+        outcome(&scene, "jdbc_load"),
+        Some(Outcome::Partial),
+        "{}",
+        said(&loaded)
+    );
+    contains(&shown(&scene), &["DiskFull", "public/big"]);
+    let again = run(&scene, "jdbc_load");
+    assert!(again.status.success(), "{}", said(&again));
+    assert_eq!(outcome(&scene, "seed_hudi"), Some(Outcome::Succeeded));
 }
