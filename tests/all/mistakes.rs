@@ -403,7 +403,9 @@ fn a_full_disk_fails_the_table_by_name_and_the_next_run_finds_nothing_in_its_way
         &[("account", "id"), ("big", "id")],
         false,
     );
-    let zone = scene.home().join("lake/bronze/filled/full/filled/public/big");
+    let zone = scene
+        .home()
+        .join("lake/bronze/filled/full/filled/public/big");
     std::fs::create_dir_all(&zone).expect("it can be made");
     let allowed = small(&zone, "true").output().expect("util-linux is there");
     if !allowed.status.success() {

@@ -314,14 +314,15 @@ async fn changes(
     snapshot: &Snapshot,
     patience: &mut Patience,
 ) -> Result<Changes, Failure> {
-    match scope.plan.source.capture.kind {
-        CaptureKind::Headwater => {}
+    let source = &scope.plan.source;
+    match source.capture.kind {
+        CaptureKind::Headwater if source.changes_follow => {}
         CaptureKind::Dms => {
             return Ok(Changes::Unknown(
                 "AWS DMS does not say which changes it has written".to_owned(),
             ));
         }
-        CaptureKind::None => {
+        CaptureKind::Headwater | CaptureKind::None => {
             return Ok(Changes::Unknown(
                 "changes of the source after its load are not captured".to_owned(),
             ));
@@ -332,16 +333,19 @@ async fn changes(
         scope.plan.identifier
     );
     loop {
-        let behind = match capture(scope).await? {
-            Some(state) if lsn(&state.flushed_lsn) >= Some(snapshot.lsn) => {
-                return Ok(Changes::Written(state));
-            }
-            Some(state) => format!(
-                "capture has not written all that was committed: its last sign is of {}",
-                state.heartbeat
-            ),
-            None => "capture has never run".to_owned(),
+        let Some(state) = capture(scope).await? else {
+            return Ok(Changes::Behind(Reason {
+                text: "capture has never run".to_owned(),
+                hint: Some(start),
+            }));
         };
+        if lsn(&state.flushed_lsn) >= Some(snapshot.lsn) {
+            return Ok(Changes::Written(state));
+        }
+        let behind = format!(
+            "capture has not written all that was committed: its last sign is of {}",
+            state.heartbeat
+        );
         if !patience.pause(&behind).await {
             return Ok(Changes::Behind(Reason {
                 text: behind,
