@@ -87,18 +87,15 @@ fn refuse(
     published: Option<&Seed>,
 ) -> Result<(), Failure> {
     let manifest = &load.manifest;
-    if manifest.primary_key.is_empty() || work.primary_key.is_empty() {
+    if work.primary_key.is_empty() {
         return Err(Failure::new(
             "NoPrimaryKey",
             format!(
-                "`{}` has no primary key, so its rows cannot be told apart",
+                "`{}` has no key columns, so its rows cannot be told apart",
                 work.source
             ),
         )
-        .hint(format!(
-            "ALTER TABLE {} ADD PRIMARY KEY (…), then headwater reload {}",
-            work.source, work.source
-        )));
+        .hint("name them in `hudi_config.primary_key` of this table"));
     }
     check_columns(work, &load.schema)?;
     if let Some(published) = published
