@@ -82,6 +82,7 @@ mod tests {
             complete_through: None,
             engine: Engine::Native,
             pending: None,
+            needs_reseed: None,
         }
     }
 

@@ -166,6 +166,9 @@ impl<'a, L: Ledger> Merge<'a, L> {
 
     /// Everything that is in change files now.
     async fn round(&mut self, guard: &impl Guard, progress: &impl Progress) -> Result<(), Failure> {
+        if let Some(reason) = self.position()?.needs_reseed {
+            return Err(self.needs_reseed(&reason));
+        }
         self.record_finished().await?;
         let capture = self.capture().await?;
         let listed = silver::listed(&self.changes)?;
@@ -269,6 +272,7 @@ impl<'a, L: Ledger> Merge<'a, L> {
                 operation: Operation::Merge,
                 base_instant: base,
                 files: files.clone(),
+                rows_after: effect.rows_after(before.rows),
             })
             .await?;
         kill::point("merge.after.pending");
@@ -304,18 +308,30 @@ impl<'a, L: Ledger> Merge<'a, L> {
         let instant = table.upsert(vec![rows]).await?;
         kill::point("merge.after.commit");
         let after = table.size().await?.rows;
-        if before.rows + effect.inserted != after + effect.deleted {
-            return Err(Failure::new(
-                "RowsDoNotAddUp",
-                format!(
-                    "`{}` has {after} rows after a merge: {} before, {} inserted, {} deleted",
-                    self.work.target_table, before.rows, effect.inserted, effect.deleted
-                ),
-            )
-            .hint(format!("headwater reload {}", self.work.source)));
-        }
+        self.check(effect.rows_after(before.rows), after).await?;
         self.report.rows_after = Some(after);
         Ok(Some(instant))
+    }
+
+    /// Rows before + inserted - deleted = rows after; where not, the table is marked until its next seed.
+    async fn check(&mut self, expected: Option<u64>, found: u64) -> Result<(), Failure> {
+        let Some(expected) = expected.filter(|expected| *expected != found) else {
+            return Ok(());
+        };
+        let reason = format!("it has {found} rows after a merge where it must have {expected}");
+        let failure = Failure::new(
+            "RowsDoNotAddUp",
+            format!("`{}` needs re-seed: {reason}", self.work.target_table),
+        )
+        .hint(format!("headwater reload {}", self.work.source));
+        let position = self.position()?;
+        self.silver
+            .write(&Position {
+                needs_reseed: Some(reason),
+                ..position
+            })
+            .await?;
+        Err(failure)
     }
 
     fn count(&mut self, changes: &Changes, effect: &Effect<'_>) {
@@ -435,6 +451,11 @@ struct Effect<'c> {
 }
 
 impl<'c> Effect<'c> {
+    /// Rows of the table afterwards.
+    fn rows_after(&self, before: u64) -> Option<u64> {
+        (before + self.inserted).checked_sub(self.deleted)
+    }
+
     fn of(changes: &'c Changes, stored: &HashMap<String, String>) -> Self {
         let mut effect = Self {
             changes: Vec::new(),

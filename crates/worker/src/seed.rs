@@ -76,6 +76,7 @@ fn pending(run_id: &str) -> Pending {
         operation: Operation::Seed,
         base_instant: None,
         files: Vec::new(),
+        rows_after: None,
     }
 }
 
@@ -247,6 +248,7 @@ async fn publish<L: Ledger + Clock>(
             complete_through: Some(manifest.t0.timestamp()),
             engine: Engine::Native,
             pending: None,
+            needs_reseed: None,
         })
         .await?;
     kill::point("seed.between.publish");

@@ -205,6 +205,7 @@ fn unseeded() -> Position {
         complete_through: None,
         engine: Engine::Native,
         pending: None,
+        needs_reseed: None,
     }
 }
 

@@ -21,12 +21,14 @@ impl<L: Ledger> Merge<'_, L> {
         let Some(instant) = table.instant_after(pending.base_instant.as_deref()) else {
             return Ok(());
         };
+        let rows = table.size().await?.rows;
+        self.check(pending.rows_after, rows).await?;
         let position = self.position()?;
         let listed = silver::listed(&self.changes)?;
         let floors = silver::floors(&self.seed.t0, position.applied.as_ref(), &listed);
         let changes = self.read(&pending.files, &floors)?;
         self.record(&pending.files, &changes, Some(instant)).await?;
-        self.report.rows_after = Some(table.size().await?.rows);
+        self.report.rows_after = Some(rows);
         self.report.notes.push(format!(
             "{} change files were applied by an attempt that was broken off",
             pending.files.len()

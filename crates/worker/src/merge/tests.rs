@@ -207,6 +207,7 @@ async fn a_merge_that_is_broken_off_is_settled_by_the_next() {
         operation: Operation::Merge,
         base_instant: base,
         files,
+        rows_after: Some(1),
     };
     assert_eq!(lake.position().await.pending, Some(pending.clone()));
     // The same files again, though another came meanwhile.
@@ -232,6 +233,7 @@ async fn a_merge_that_is_broken_off_is_settled_by_the_next() {
         pending: Some(Pending {
             base_instant: Some(instants[1].clone()),
             files: vec!["20271124/20271124-000000002.parquet".to_owned()],
+            rows_after: Some(2),
             ..pending
         }),
         ..before
@@ -242,6 +244,51 @@ async fn a_merge_that_is_broken_off_is_settled_by_the_next() {
     assert_eq!(lake.rows().await, expected);
     assert_eq!(lake.position().await, after);
     assert_eq!(self::instants(&lake).await, instants);
+}
+
+#[tokio::test]
+async fn rows_that_do_not_add_up_stay_a_failure_until_a_new_seed() {
+    let lake = Lake::new();
+    seeded(&lake, &[("I", 1, None, Some(1), 0)]).await;
+    lake.changes(1, &[("I", 2, None, Some(2), 1)]);
+    let before = lake.position().await;
+    let base = hudi::open(&lake.published().await)
+        .await
+        .unwrap()
+        .newest_instant();
+    lake.merge().await.unwrap();
+    // The commit was made by an attempt that was killed, and is not what it was to be.
+    lake.set_position(&pipeline::position::Position {
+        pending: Some(Pending {
+            run_id: "merge".to_owned(),
+            operation: Operation::Merge,
+            base_instant: base,
+            files: vec!["20271124/20271124-000000001.parquet".to_owned()],
+            rows_after: Some(3),
+        }),
+        ..before
+    })
+    .await;
+    let failure = lake.merge().await.unwrap_err();
+    assert_eq!(failure.error, "RowsDoNotAddUp", "{failure}");
+    let hint = Some("headwater reload public.orders".to_owned());
+    assert_eq!(failure.hint, hint);
+    for _ in 0..2 {
+        let failure = lake.merge().await.unwrap_err();
+        assert_eq!((failure.error, failure.hint), ("NeedsReseed", hint.clone()));
+        assert!(failure.message.contains("2 rows"), "{}", failure.message);
+        assert_eq!(lake.position().await.applied, None);
+        // Nor does a seed that fails heal it.
+        assert_eq!(
+            lake.seed_guarded("s2", &Commits(Cell::new(0)))
+                .await
+                .unwrap_err()
+                .error,
+            "Cancelled"
+        );
+    }
+    lake.seed("s3").await.unwrap();
+    assert_eq!(lake.merge().await.unwrap().inserted, 1);
 }
 
 async fn instants(lake: &Lake) -> Vec<String> {

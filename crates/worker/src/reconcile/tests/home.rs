@@ -145,6 +145,7 @@ impl Shop {
             complete_through: None,
             engine: Engine::Native,
             pending: None,
+            needs_reseed: None,
         };
         tasks::position::write(&scope.local, silver, before.as_ref(), &position)
             .await
