@@ -107,7 +107,7 @@ struct Merge<'a, L> {
     report: StepReport,
 }
 
-impl<'a, L: Ledger> Merge<'a, L> {
+impl<'a, L: Ledger + Clock> Merge<'a, L> {
     async fn begin(
         mut silver: Silver<'a, L>,
         job: &'a Job<'a>,
@@ -123,8 +123,10 @@ impl<'a, L: Ledger> Merge<'a, L> {
             .hint(format!("headwater reload {}", work.source))
         })?;
         let folder = silver.generation(&seed.run_id);
-        let schema = hudi::open(&folder).await?.schema().await?;
+        let table = hudi::open(&folder).await?;
+        let schema = table.schema().await?;
         silver::check_columns(work, &schema)?;
+        check_options(work, &table)?;
         Ok(Self {
             changes: store::path(&work.changes)?,
             adapter: Adapter::new(nullable(&schema), work.source.to_string()),
@@ -153,7 +155,10 @@ impl<'a, L: Ledger> Merge<'a, L> {
     ) -> Result<(), Failure> {
         loop {
             let round = match guard.may_commit().await {
-                Ok(()) => self.round(guard, progress).await,
+                Ok(()) => match self.alive() {
+                    Ok(()) => self.round(guard, progress).await,
+                    Err(failure) => Err(failure),
+                },
                 Err(failure) => Err(failure),
             };
             match round {
@@ -164,10 +169,35 @@ impl<'a, L: Ledger> Merge<'a, L> {
         }
     }
 
+    /// Discovery has seen capture alive once; a merge without end looks again and again.
+    fn alive(&self) -> Result<(), Failure> {
+        let source = &self.job.plan.source;
+        let heartbeat = Capture::look(self.job.plan)?.map(|capture| capture.heartbeat);
+        let allowed = i64::from(source.capture_silent_minutes) * 60;
+        match heartbeat {
+            Some(heartbeat) if self.silver.now().seconds_since(heartbeat) <= allowed => Ok(()),
+            Some(heartbeat) => Err(self.silent(format!("CaptureSilent since {heartbeat}"))),
+            None => Err(self.silent("no heartbeat of capture was ever seen".to_owned())),
+        }
+    }
+
+    fn silent(&self, message: String) -> Failure {
+        let hint = match self.job.plan.source.capture.kind {
+            CaptureKind::Headwater => format!(
+                "headwater capture start --identifier {}",
+                self.job.plan.identifier
+            ),
+            CaptureKind::Dms | CaptureKind::None => {
+                "look at the DMS task and its replication slot".to_owned()
+            }
+        };
+        Failure::new("CaptureSilent", message).hint(hint)
+    }
+
     /// Everything that is in change files now.
     async fn round(&mut self, guard: &impl Guard, progress: &impl Progress) -> Result<(), Failure> {
         if let Some(reason) = self.position()?.needs_reseed {
-            return Err(self.needs_reseed(&reason));
+            return Err(needs_reseed(self.work, &reason));
         }
         self.record_finished().await?;
         let capture = self.capture().await?;
@@ -202,7 +232,7 @@ impl<'a, L: Ledger> Merge<'a, L> {
                 && let Some(reason) =
                     capture.broken(&self.work.source, position.epoch.as_deref(), &self.seed.t0)
             {
-                return Err(self.needs_reseed(&reason));
+                return Err(needs_reseed(self.work, &reason));
             }
             match found {
                 Some(capture) if !first || capture.heartbeat >= self.seed.load_ended => {
@@ -214,14 +244,6 @@ impl<'a, L: Ledger> Merge<'a, L> {
                 _ => tokio::time::sleep(self.limits.capture_poll).await,
             }
         }
-    }
-
-    fn needs_reseed(&self, reason: &str) -> Failure {
-        Failure::new(
-            "NeedsReseed",
-            format!("`{}` needs re-seed: {reason}", self.work.target_table),
-        )
-        .hint(format!("headwater reload {}", self.work.source))
     }
 
     fn behind(&self, heartbeat: Option<Timestamp>) -> Failure {
@@ -384,6 +406,32 @@ impl<'a, L: Ledger> Merge<'a, L> {
         }
         Ok(())
     }
+}
+
+/// A table keeps the key and the partitions that it was made with: by others, rows would not be found.
+fn check_options(work: &TableWork, table: &HudiTable) -> Result<(), Failure> {
+    for (attribute, option) in [
+        ("primary_key", "hoodie.table.recordkey.fields"),
+        ("partition_path", "hoodie.table.partition.fields"),
+    ] {
+        let made = table.option(option);
+        let wanted = work.hudi_options.get(option).cloned().unwrap_or_default();
+        if made != wanted {
+            return Err(needs_reseed(
+                work,
+                &format!("`hudi_config.{attribute}` is `{wanted}`, and it was made with: `{made}`"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn needs_reseed(work: &TableWork, reason: &str) -> Failure {
+    Failure::new(
+        "NeedsReseed",
+        format!("`{}` needs re-seed: {reason}", work.target_table),
+    )
+    .hint(format!("headwater reload {}", work.source))
 }
 
 /// The last change that was applied never moves back.

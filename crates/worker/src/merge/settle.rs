@@ -5,9 +5,9 @@ use crate::failure::Failure;
 use crate::hudi;
 use crate::silver;
 use pipeline::position::Operation;
-use tasks::port::Ledger;
+use tasks::port::{Clock, Ledger};
 
-impl<L: Ledger> Merge<'_, L> {
+impl<L: Ledger + Clock> Merge<'_, L> {
     /// Records the batch of `pending`, if a commit after its base shows that it was applied.
     /// Otherwise it stays pending: the next write rolls back what is half there, and does the whole batch again.
     pub(super) async fn record_finished(&mut self) -> Result<(), Failure> {

@@ -14,6 +14,7 @@ use pipeline::report::StepReport;
 use proptest::prelude::*;
 use std::cell::Cell;
 use std::sync::Arc;
+use tasks::port::Clock;
 
 async fn seeded(lake: &Lake, loaded: &[Row<'_>]) {
     lake.load("l1", 0, loaded);
@@ -422,6 +423,32 @@ async fn changes_that_cannot_be_followed_fail_the_table_with_the_way_out() {
 }
 
 #[tokio::test]
+async fn a_key_or_a_partition_that_was_changed_in_the_configuration_needs_a_new_seed() {
+    let mut lake = Lake::new();
+    seeded(&lake, &[("I", 1, Some("Bonn"), Some(1), 0)]).await;
+    lake.changes(1, &[("D", 1, Some("Bonn"), None, 1)]);
+    let planned = lake.work.clone();
+    lake.work.primary_key = vec!["id".to_owned(), "city".to_owned()];
+    let set = |lake: &mut Lake, option: &str, value: &str| {
+        let options = &mut lake.work.hudi_options;
+        options.insert(option.to_owned(), value.to_owned());
+    };
+    set(&mut lake, "hoodie.table.recordkey.fields", "id,city");
+    let failure = lake.merge().await.unwrap_err();
+    assert_eq!(failure.error, "NeedsReseed", "{failure}");
+    assert!(failure.message.contains("`id,city`"), "{failure}");
+
+    lake.work = planned.clone();
+    set(&mut lake, "hoodie.table.partition.fields", "city");
+    let failure = lake.merge().await.unwrap_err();
+    assert_eq!(failure.error, "NeedsReseed", "{failure}");
+    assert!(failure.message.contains("partition_path"), "{failure}");
+
+    lake.work = planned;
+    assert_eq!(lake.merge().await.unwrap().deleted, 1);
+}
+
+#[tokio::test]
 async fn a_column_that_a_change_file_lacks_is_null() {
     let lake = Lake::new();
     seeded(&lake, &[("I", 1, Some("Bonn"), Some(1), 0)]).await;
@@ -477,6 +504,9 @@ async fn a_continuous_merge_goes_on_until_it_is_cancelled() {
     let mut lake = Lake::new();
     lake.plan.kind = PipelineKind::ContinuousHudi;
     seeded(&lake, &[]).await;
+    let silent = lake.merge().await.unwrap_err();
+    assert_eq!(silent.error, "CaptureSilent", "capture's last sign is old");
+    lake.capture(EPOCH, lake.local.now());
     lake.changes(1, &[("I", 1, None, Some(1), 1)]);
     // Two looks and one commit in the first round, then a quiet one.
     let report = lake
