@@ -88,6 +88,8 @@ pub async fn run_within(
         | PipelineKind::JdbcLoad
         | PipelineKind::Custom => merge.round(guard, progress).await?,
     }
+    let space = merge.size.map(|size| silver::space(work, &size));
+    merge.report.notes.extend(space);
     Ok(merge.report)
 }
 
@@ -105,6 +107,8 @@ struct Merge<'a, L> {
     adapter: Adapter,
     keys: KeyColumns,
     report: StepReport,
+    /// As the last commit left the table.
+    size: Option<Size>,
 }
 
 impl<'a, L: Ledger + Clock> Merge<'a, L> {
@@ -138,6 +142,7 @@ impl<'a, L: Ledger + Clock> Merge<'a, L> {
             seed,
             folder,
             report: StepReport::default(),
+            size: None,
         })
     }
 
@@ -319,6 +324,7 @@ impl<'a, L: Ledger + Clock> Merge<'a, L> {
         before: &Size,
     ) -> Result<Option<String>, Failure> {
         self.report.rows_after = Some(before.rows);
+        self.size = Some(*before);
         if effect.changes.is_empty() {
             return Ok(None);
         }
@@ -329,9 +335,11 @@ impl<'a, L: Ledger + Clock> Merge<'a, L> {
         kill::point("merge.before.commit");
         let instant = table.upsert(vec![rows]).await?;
         kill::point("merge.after.commit");
-        let after = table.size().await?.rows;
-        self.check(effect.rows_after(before.rows), after).await?;
-        self.report.rows_after = Some(after);
+        let after = table.size().await?;
+        self.size = Some(after);
+        self.check(effect.rows_after(before.rows), after.rows)
+            .await?;
+        self.report.rows_after = Some(after.rows);
         Ok(Some(instant))
     }
 

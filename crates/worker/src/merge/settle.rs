@@ -21,14 +21,15 @@ impl<L: Ledger + Clock> Merge<'_, L> {
         let Some(instant) = table.instant_after(pending.base_instant.as_deref()) else {
             return Ok(());
         };
-        let rows = table.size().await?.rows;
-        self.check(pending.rows_after, rows).await?;
+        let size = table.size().await?;
+        self.size = Some(size);
+        self.check(pending.rows_after, size.rows).await?;
         let position = self.position()?;
         let listed = silver::listed(&self.changes)?;
         let floors = silver::floors(&self.seed.t0, position.applied.as_ref(), &listed);
         let changes = self.read(&pending.files, &floors)?;
         self.record(&pending.files, &changes, Some(instant)).await?;
-        self.report.rows_after = Some(rows);
+        self.report.rows_after = Some(size.rows);
         self.report.notes.push(format!(
             "{} change files were applied by an attempt that was broken off",
             pending.files.len()

@@ -56,6 +56,11 @@ async fn changes_are_inserted_updated_and_deleted_once() {
     );
     let report = lake.merge().await.unwrap();
     assert_eq!(counts(&report), (1, 1, 1, 0, 2));
+    let size = hudi::open(&lake.published().await).await.unwrap();
+    let size = size.size().await.unwrap();
+    assert!(size.stored_bytes > size.live_bytes);
+    let space = crate::silver::space(&lake.work, &size);
+    assert_eq!(report.notes, [space]);
     assert_eq!(report.complete_through, Some(NOON.plus_seconds(3600)));
     let expected = rows(&[(1, Some("Bonn"), Some(10)), (3, Some("Köln"), Some(3))]);
     assert_eq!(lake.rows().await, expected);
