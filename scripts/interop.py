@@ -46,6 +46,8 @@ SPARK_TYPES = {
 }  # fmt: skip
 # Name, key, partition: one for each key generator.
 SHAPES = [("plain", ("w_id", "id"), None), ("split", ("id",), "region"), ("orders", ("w_id", "id"), "w_id")]
+# Made by the native engine without rows, and first written by Spark.
+EMPTY = ("empty", ("id",), "region")
 REGIONS = ["north", "south", "west"]
 SEED_ROWS = 300
 # For quickness with few rows: Hudi would start hundreds of tasks.
@@ -117,7 +119,13 @@ class Model:
         return row | dict(zip(self.key, key)) | {"Op": "D", "trx_seq": sequence(moment, number), "_hoodie_is_deleted": True}
 
     def seed(self):
+        """All with the number of the load."""
         rows = [self.row("I", 1, 0, **self.fresh()) for _ in range(SEED_ROWS)]
+        self.apply(rows)
+        return rows
+
+    def inserts(self, moment):
+        rows = [self.row("I", moment, number, **self.fresh()) for number in range(SEED_ROWS)]
         self.apply(rows)
         return rows
 
@@ -317,7 +325,7 @@ class Package:
         from hudi import HudiTableBuilder
 
         batches = HudiTableBuilder.from_base_uri(str(table.folder)).build().read()
-        return pa.Table.from_batches(batches).to_pylist()
+        return pa.Table.from_batches(batches).to_pylist() if batches else []
 
 
 def differ(table, reader, text):
@@ -402,8 +410,9 @@ def compare_properties(native, spark):
 def main():
     home, jars, program = map(Path, sys.argv[1:])
     tables = [Table(home, seeder, shape) for seeder in ("native", "spark") for shape in SHAPES]
+    empty = Table(home, "native", EMPTY)
     home.mkdir(parents=True, exist_ok=True)
-    (home / "items.json").write_text(json.dumps(items(tables)))
+    (home / "items.json").write_text(json.dumps(items([*tables, empty])))
     native = Native(program, home)
     native.plan("seed_hudi", "native")
     with timed("spark starts"):
@@ -411,16 +420,28 @@ def main():
     say(f"Spark {spark.session.version}")
     readers = [native, spark, Package()]
 
+    def read(what, table):
+        counts = []
+        for reader in readers:
+            with timed(f"{reader.name} reads"):
+                counts.append(compare(table, reader.name, reader.read(table)))
+        timeline(table)
+        say(f"{what}: {table.name}: rows by reader {counts}, expected {len(table.model.rows)}")
+
     def turn(what, write):
         for table in tables:
             write(table)
             table.commits += 1
-            counts = []
-            for reader in readers:
-                with timed(f"{reader.name} reads"):
-                    counts.append(compare(table, reader.name, reader.read(table)))
-            timeline(table)
-            say(f"{what}: {table.name}: rows by reader {counts}, expected {len(table.model.rows)}")
+            read(what, table)
+
+    def begin_empty():
+        native.seed(empty, empty.file([], "seed"))
+        read("seed without rows", empty)
+        for moment, writer in [(2, spark), (3, native)]:
+            rows = empty.model.inserts(moment) if moment == 2 else empty.model.batch(moment, writer.stale_deletes)
+            writer.merge(empty, empty.file(rows, f"changes-{moment}"))
+            empty.commits += 1
+            read(f"merge by {writer.name}", empty)
 
     def seed(table):
         writer = native if table.seeder == "native" else spark
@@ -436,6 +457,7 @@ def main():
 
         return write
 
+    begin_empty()
     turn("seed", seed)
     for ours, theirs in zip(tables, tables[len(SHAPES) :]):
         compare_properties(ours, theirs)
@@ -446,8 +468,8 @@ def main():
     spark.session.stop()
     if failures:
         sys.exit(f"interop: error: {len(failures)} differences, the first: {failures[0]}")
-    rows = sum(len(table.model.rows) for table in tables)
-    print(f"interop: ok: {len(tables)} tables, 5 writes of each in turns, {rows} rows at the end, equal by {len(readers)} readers after every write")
+    rows = sum(len(table.model.rows) for table in [*tables, empty])
+    print(f"interop: ok: {len(tables)} tables with 5 writes in turns, one that began empty, {rows} rows at the end, equal by {len(readers)} readers after every write")
 
 
 if __name__ == "__main__":

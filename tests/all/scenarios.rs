@@ -159,6 +159,7 @@ fn seeded(world: &World, tables: usize, heartbeat: Timestamp) {
             complete_through: None,
             engine: Engine::Native,
             pending: None,
+            needs_reseed: None,
         };
         let silver = zones.silver_table(&format!("shop_public_t{table:04}"));
         at_once(tasks::position::write(world, &silver, None, &position))

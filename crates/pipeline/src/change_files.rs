@@ -4,8 +4,14 @@ use crate::position::Position;
 use crate::time::Timestamp;
 
 /// The place of a change file in its table's order: its name, which is the moment of its writing, then its folder.
-/// Partitions folded under their parent, and date folders, do not disturb the order.
-pub fn order(path: &str) -> (&str, &str) {
+/// Partitions folded under their parent, and date folders, do not disturb the order. A name that is no moment comes before
+/// those that are: as the position, it must not hide what is written later.
+pub fn order(path: &str) -> (bool, &str, &str) {
+    let (name, folder) = parts(path);
+    (written(path).is_some(), name, folder)
+}
+
+fn parts(path: &str) -> (&str, &str) {
     match path.rsplit_once('/') {
         Some((folder, name)) => (name, folder),
         None => (path, ""),
@@ -14,7 +20,7 @@ pub fn order(path: &str) -> (&str, &str) {
 
 /// The moment in a name like `20261123-192435123.parquet`; `None` for other names.
 pub fn written(path: &str) -> Option<Timestamp> {
-    let (name, _) = order(path);
+    let (name, _) = parts(path);
     let digits = name.get(..18)?;
     let number = |from: usize, to: usize| -> Option<i64> {
         let text = digits.get(from..to)?;
@@ -82,6 +88,7 @@ mod tests {
             complete_through: None,
             engine: Engine::Native,
             pending: None,
+            needs_reseed: None,
         }
     }
 
@@ -114,5 +121,20 @@ mod tests {
             3
         );
         assert_eq!(written("LOAD00000001.parquet"), None);
+    }
+
+    #[test]
+    fn a_file_whose_name_is_no_moment_hides_no_later_one() {
+        let files = [
+            "LOAD00000001.parquet",
+            "20261124/20261124-000000001.parquet",
+        ];
+        let pending = |applied| {
+            let files = files.map(String::from).to_vec();
+            pending(files, &position(applied, Timestamp(0)))
+        };
+        assert_eq!(pending(None), files);
+        assert_eq!(pending(Some(files[0])), files[1..]);
+        assert!(pending(Some(files[1])).is_empty());
     }
 }

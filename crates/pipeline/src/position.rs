@@ -20,6 +20,9 @@ pub struct Position {
     pub engine: Engine,
     /// Work that was begun: written before the Hudi commit, cleared with its effect recorded.
     pub pending: Option<Pending>,
+    /// Why the table cannot be trusted any more; only a seed heals it.
+    #[serde(default)]
+    pub needs_reseed: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +56,9 @@ pub struct Pending {
     pub base_instant: Option<String>,
     /// The exact change files of the batch, in order, below the table's folder of change files.
     pub files: Vec<String>,
+    /// Rows that the table must have then, where known.
+    #[serde(default)]
+    pub rows_after: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -135,8 +135,9 @@ async fn table_changes(
     else {
         return Ok(TableChanges::Fault(not_seeded(table)));
     };
-    if let Some(reason) = capture.and_then(|capture| broken(capture, table, position, seed)) {
-        return Ok(TableChanges::Fault(reason));
+    let broken = || capture.and_then(|capture| broken(capture, table, position, seed));
+    if let Some(reason) = position.needs_reseed.clone().or_else(broken) {
+        return Ok(TableChanges::Fault(needs_reseed(table, &reason)));
     }
     if position.pending.is_some() {
         return Ok(TableChanges::Some);
@@ -163,23 +164,20 @@ fn broken(
     table: &TableWork,
     position: &Position,
     seed: &Seed,
-) -> Option<Cause> {
-    let reason = if position.epoch.as_ref() != Some(&capture.epoch) {
-        "capture began anew: changes may be missing".to_owned()
-    } else {
-        let mark = capture.needs_reseed.get(&table.source.to_string())?;
-        if mark.at < seed.t0 {
-            return None;
-        }
-        mark.reason.clone()
-    };
-    Some(
-        Cause::new(
-            "NeedsReseed",
-            format!("`{}` needs re-seed: {reason}", table.target_table),
-        )
-        .hint(format!("headwater reload {}", table.source)),
+) -> Option<String> {
+    if position.epoch.as_ref() != Some(&capture.epoch) {
+        return Some("capture began anew: changes may be missing".to_owned());
+    }
+    let mark = capture.needs_reseed.get(&table.source.to_string())?;
+    (mark.at >= seed.t0).then(|| mark.reason.clone())
+}
+
+fn needs_reseed(table: &TableWork, reason: &str) -> Cause {
+    Cause::new(
+        "NeedsReseed",
+        format!("`{}` needs re-seed: {reason}", table.target_table),
     )
+    .hint(format!("headwater reload {}", table.source))
 }
 
 fn not_seeded(table: &TableWork) -> Cause {

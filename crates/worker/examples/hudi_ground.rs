@@ -1,10 +1,12 @@
 //! The native engine's side of `scripts/interop`: makes, changes and reads Hudi tables with the worker's own functions, one command at a time.
 //!
 //!   hudi_ground plan HOME ITEMS PIPELINE ENGINE   a plan of the local target, as JSON
-//!   hudi_ground seed PLAN STEP FILE FOLDER        a new table in FOLDER out of a Parquet file, with the options of the plan's step
+//!   hudi_ground seed PLAN STEP FILE FOLDER        a new table in FOLDER out of a Parquet file, with the options of the plan's step; one without
+//!                                                 rows makes a table without commits, as a seed does
 //!   hudi_ground merge FILE FOLDER                 changes of a Parquet file into a table
 //!   hudi_ground read FOLDER FILE                  all rows of a table into a Parquet file
 
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use futures::TryStreamExt;
 use parquet::arrow::ArrowWriter;
@@ -54,9 +56,11 @@ async fn seed(plan: &str, step: &str, file: &str, folder: &Path) -> Done {
     let Some(StepWork::Seed(work)) = planned.map(|planned| &planned.work) else {
         return Err(format!("the plan seeds no `{step}`").into());
     };
-    let batches = batches(file)?;
-    let columns = batches.first().ok_or("no rows")?.schema();
+    let (columns, batches) = batches(file)?;
     hudi::create(folder, &work.hudi_options, &columns).await?;
+    if batches.is_empty() {
+        return Ok(());
+    }
     let layout = Layout::for_rows(&batches, &Size::default());
     let instant = hudi::open_to_write(folder, layout)
         .await?
@@ -67,7 +71,7 @@ async fn seed(plan: &str, step: &str, file: &str, folder: &Path) -> Done {
 }
 
 async fn merge(file: &str, folder: &Path) -> Done {
-    let batches = batches(file)?;
+    let (_, batches) = batches(file)?;
     let size = hudi::open(folder).await?.size().await?;
     let layout = Layout::for_rows(&batches, &size);
     let instant = hudi::open_to_write(folder, layout)
@@ -79,8 +83,12 @@ async fn merge(file: &str, folder: &Path) -> Done {
 }
 
 async fn read(folder: &Path, file: &str) -> Done {
-    let batches: Vec<RecordBatch> = hudi::read(folder, None).await?.try_collect().await?;
-    let columns = batches.first().ok_or("no rows")?.schema();
+    let table = hudi::open(folder).await?;
+    let batches: Vec<RecordBatch> = table.read(None).await?.try_collect().await?;
+    let columns = match batches.first() {
+        Some(batch) => batch.schema(),
+        None => table.schema().await?,
+    };
     let mut writer = ArrowWriter::try_new(File::create(file)?, columns, None)?;
     for batch in &batches {
         writer.write(batch)?;
@@ -89,15 +97,14 @@ async fn read(folder: &Path, file: &str) -> Done {
     Ok(())
 }
 
-fn batches(file: &str) -> Result<Vec<RecordBatch>, Box<dyn Error>> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(file)?)?.build()?;
-    let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>()?;
-    let Some(first) = batches.first() else {
-        return Err("no rows".into());
-    };
-    let adapter = Adapter::new(hudi::columns(&first.schema()), file.to_owned());
-    Ok(batches
-        .iter()
-        .map(|batch| adapter.adapt(batch))
-        .collect::<Result<_, _>>()?)
+/// The columns of a file as a table keeps them, and its rows in them.
+fn batches(file: &str) -> Result<(SchemaRef, Vec<RecordBatch>), Box<dyn Error>> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(file)?)?;
+    let columns = hudi::columns(builder.schema());
+    let adapter = Adapter::new(columns.clone(), file.to_owned());
+    let batches = builder
+        .build()?
+        .map(|batch| Ok(adapter.adapt(&batch?)?))
+        .collect::<Result<_, Box<dyn Error>>>()?;
+    Ok((columns, batches))
 }

@@ -145,12 +145,14 @@ impl HudiTable {
         sizes::size(&self.table, &self.folder).await
     }
 
+    /// What the table was made with; empty when it has no such option.
+    pub fn option(&self, name: &str) -> String {
+        self.table.hudi_options().remove(name).unwrap_or_default()
+    }
+
     /// The table's place as the library knows it.
     fn base(&self) -> String {
-        self.table
-            .hudi_options()
-            .remove("hoodie.base.path")
-            .unwrap_or_default()
+        self.option("hoodie.base.path")
     }
 
     fn instant_of(

@@ -88,6 +88,8 @@ pub async fn run_within(
         | PipelineKind::JdbcLoad
         | PipelineKind::Custom => merge.round(guard, progress).await?,
     }
+    let space = merge.size.map(|size| silver::space(work, &size));
+    merge.report.notes.extend(space);
     Ok(merge.report)
 }
 
@@ -105,9 +107,11 @@ struct Merge<'a, L> {
     adapter: Adapter,
     keys: KeyColumns,
     report: StepReport,
+    /// As the last commit left the table.
+    size: Option<Size>,
 }
 
-impl<'a, L: Ledger> Merge<'a, L> {
+impl<'a, L: Ledger + Clock> Merge<'a, L> {
     async fn begin(
         mut silver: Silver<'a, L>,
         job: &'a Job<'a>,
@@ -123,8 +127,10 @@ impl<'a, L: Ledger> Merge<'a, L> {
             .hint(format!("headwater reload {}", work.source))
         })?;
         let folder = silver.generation(&seed.run_id);
-        let schema = hudi::open(&folder).await?.schema().await?;
+        let table = hudi::open(&folder).await?;
+        let schema = table.schema().await?;
         silver::check_columns(work, &schema)?;
+        check_options(work, &table)?;
         Ok(Self {
             changes: store::path(&work.changes)?,
             adapter: Adapter::new(nullable(&schema), work.source.to_string()),
@@ -136,6 +142,7 @@ impl<'a, L: Ledger> Merge<'a, L> {
             seed,
             folder,
             report: StepReport::default(),
+            size: None,
         })
     }
 
@@ -153,7 +160,10 @@ impl<'a, L: Ledger> Merge<'a, L> {
     ) -> Result<(), Failure> {
         loop {
             let round = match guard.may_commit().await {
-                Ok(()) => self.round(guard, progress).await,
+                Ok(()) => match self.alive() {
+                    Ok(()) => self.round(guard, progress).await,
+                    Err(failure) => Err(failure),
+                },
                 Err(failure) => Err(failure),
             };
             match round {
@@ -164,8 +174,36 @@ impl<'a, L: Ledger> Merge<'a, L> {
         }
     }
 
+    /// Discovery has seen capture alive once; a merge without end looks again and again.
+    fn alive(&self) -> Result<(), Failure> {
+        let source = &self.job.plan.source;
+        let heartbeat = Capture::look(self.job.plan)?.map(|capture| capture.heartbeat);
+        let allowed = i64::from(source.capture_silent_minutes) * 60;
+        match heartbeat {
+            Some(heartbeat) if self.silver.now().seconds_since(heartbeat) <= allowed => Ok(()),
+            Some(heartbeat) => Err(self.silent(format!("CaptureSilent since {heartbeat}"))),
+            None => Err(self.silent("no heartbeat of capture was ever seen".to_owned())),
+        }
+    }
+
+    fn silent(&self, message: String) -> Failure {
+        let hint = match self.job.plan.source.capture.kind {
+            CaptureKind::Headwater => format!(
+                "headwater capture start --identifier {}",
+                self.job.plan.identifier
+            ),
+            CaptureKind::Dms | CaptureKind::None => {
+                "look at the DMS task and its replication slot".to_owned()
+            }
+        };
+        Failure::new("CaptureSilent", message).hint(hint)
+    }
+
     /// Everything that is in change files now.
     async fn round(&mut self, guard: &impl Guard, progress: &impl Progress) -> Result<(), Failure> {
+        if let Some(reason) = self.position()?.needs_reseed {
+            return Err(needs_reseed(self.work, &reason));
+        }
         self.record_finished().await?;
         let capture = self.capture().await?;
         let listed = silver::listed(&self.changes)?;
@@ -199,7 +237,7 @@ impl<'a, L: Ledger> Merge<'a, L> {
                 && let Some(reason) =
                     capture.broken(&self.work.source, position.epoch.as_deref(), &self.seed.t0)
             {
-                return Err(self.needs_reseed(&reason));
+                return Err(needs_reseed(self.work, &reason));
             }
             match found {
                 Some(capture) if !first || capture.heartbeat >= self.seed.load_ended => {
@@ -211,14 +249,6 @@ impl<'a, L: Ledger> Merge<'a, L> {
                 _ => tokio::time::sleep(self.limits.capture_poll).await,
             }
         }
-    }
-
-    fn needs_reseed(&self, reason: &str) -> Failure {
-        Failure::new(
-            "NeedsReseed",
-            format!("`{}` needs re-seed: {reason}", self.work.target_table),
-        )
-        .hint(format!("headwater reload {}", self.work.source))
     }
 
     fn behind(&self, heartbeat: Option<Timestamp>) -> Failure {
@@ -269,6 +299,7 @@ impl<'a, L: Ledger> Merge<'a, L> {
                 operation: Operation::Merge,
                 base_instant: base,
                 files: files.clone(),
+                rows_after: effect.rows_after(before.rows),
             })
             .await?;
         kill::point("merge.after.pending");
@@ -293,6 +324,7 @@ impl<'a, L: Ledger> Merge<'a, L> {
         before: &Size,
     ) -> Result<Option<String>, Failure> {
         self.report.rows_after = Some(before.rows);
+        self.size = Some(*before);
         if effect.changes.is_empty() {
             return Ok(None);
         }
@@ -303,19 +335,33 @@ impl<'a, L: Ledger> Merge<'a, L> {
         kill::point("merge.before.commit");
         let instant = table.upsert(vec![rows]).await?;
         kill::point("merge.after.commit");
-        let after = table.size().await?.rows;
-        if before.rows + effect.inserted != after + effect.deleted {
-            return Err(Failure::new(
-                "RowsDoNotAddUp",
-                format!(
-                    "`{}` has {after} rows after a merge: {} before, {} inserted, {} deleted",
-                    self.work.target_table, before.rows, effect.inserted, effect.deleted
-                ),
-            )
-            .hint(format!("headwater reload {}", self.work.source)));
-        }
-        self.report.rows_after = Some(after);
+        let after = table.size().await?;
+        self.size = Some(after);
+        self.check(effect.rows_after(before.rows), after.rows)
+            .await?;
+        self.report.rows_after = Some(after.rows);
         Ok(Some(instant))
+    }
+
+    /// Rows before + inserted - deleted = rows after; where not, the table is marked until its next seed.
+    async fn check(&mut self, expected: Option<u64>, found: u64) -> Result<(), Failure> {
+        let Some(expected) = expected.filter(|expected| *expected != found) else {
+            return Ok(());
+        };
+        let reason = format!("it has {found} rows after a merge where it must have {expected}");
+        let failure = Failure::new(
+            "RowsDoNotAddUp",
+            format!("`{}` needs re-seed: {reason}", self.work.target_table),
+        )
+        .hint(format!("headwater reload {}", self.work.source));
+        let position = self.position()?;
+        self.silver
+            .write(&Position {
+                needs_reseed: Some(reason),
+                ..position
+            })
+            .await?;
+        Err(failure)
     }
 
     fn count(&mut self, changes: &Changes, effect: &Effect<'_>) {
@@ -368,6 +414,32 @@ impl<'a, L: Ledger> Merge<'a, L> {
         }
         Ok(())
     }
+}
+
+/// A table keeps the key and the partitions that it was made with: by others, rows would not be found.
+fn check_options(work: &TableWork, table: &HudiTable) -> Result<(), Failure> {
+    for (attribute, option) in [
+        ("primary_key", "hoodie.table.recordkey.fields"),
+        ("partition_path", "hoodie.table.partition.fields"),
+    ] {
+        let made = table.option(option);
+        let wanted = work.hudi_options.get(option).cloned().unwrap_or_default();
+        if made != wanted {
+            return Err(needs_reseed(
+                work,
+                &format!("`hudi_config.{attribute}` is `{wanted}`, and it was made with: `{made}`"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn needs_reseed(work: &TableWork, reason: &str) -> Failure {
+    Failure::new(
+        "NeedsReseed",
+        format!("`{}` needs re-seed: {reason}", work.target_table),
+    )
+    .hint(format!("headwater reload {}", work.source))
 }
 
 /// The last change that was applied never moves back.
@@ -435,6 +507,11 @@ struct Effect<'c> {
 }
 
 impl<'c> Effect<'c> {
+    /// Rows of the table afterwards.
+    fn rows_after(&self, before: u64) -> Option<u64> {
+        (before + self.inserted).checked_sub(self.deleted)
+    }
+
     fn of(changes: &'c Changes, stored: &HashMap<String, String>) -> Self {
         let mut effect = Self {
             changes: Vec::new(),

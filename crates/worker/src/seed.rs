@@ -12,7 +12,7 @@ use crate::context::{Guard, Progress};
 use crate::failure::Failure;
 use crate::hudi::{self, HudiTable, Layout, Size};
 use crate::job::Job;
-use crate::silver::{Adapter, Capture, KeyColumns, Silver, check_columns, check_partitions};
+use crate::silver::{Adapter, Capture, KeyColumns, Silver, check_columns, check_partitions, space};
 use arrow::record_batch::RecordBatch;
 use load::CompleteLoad;
 use local::kill;
@@ -48,7 +48,7 @@ pub async fn run(
             .await?
             .size()
             .await?;
-        return Ok(report(&load.manifest, seed.rows, size));
+        return Ok(report(work, &load.manifest, seed.rows, size));
     }
     refuse(job, work, &load, silver.seed())?;
     let keys = KeyColumns::of(work);
@@ -67,7 +67,7 @@ pub async fn run(
     let size = build(&silver, job, work, &load, guard, progress).await?;
     check(work, distinct, &size)?;
     publish(&mut silver, job, &load.manifest, guard).await?;
-    Ok(report(&load.manifest, distinct, size))
+    Ok(report(work, &load.manifest, distinct, size))
 }
 
 fn pending(run_id: &str) -> Pending {
@@ -76,6 +76,7 @@ fn pending(run_id: &str) -> Pending {
         operation: Operation::Seed,
         base_instant: None,
         files: Vec::new(),
+        rows_after: None,
     }
 }
 
@@ -87,18 +88,15 @@ fn refuse(
     published: Option<&Seed>,
 ) -> Result<(), Failure> {
     let manifest = &load.manifest;
-    if manifest.primary_key.is_empty() || work.primary_key.is_empty() {
+    if work.primary_key.is_empty() {
         return Err(Failure::new(
             "NoPrimaryKey",
             format!(
-                "`{}` has no primary key, so its rows cannot be told apart",
+                "`{}` has no key columns, so its rows cannot be told apart",
                 work.source
             ),
         )
-        .hint(format!(
-            "ALTER TABLE {} ADD PRIMARY KEY (…), then headwater reload {}",
-            work.source, work.source
-        )));
+        .hint("name them in `hudi_config.primary_key` of this table"));
     }
     check_columns(work, &load.schema)?;
     if let Some(published) = published
@@ -250,6 +248,7 @@ async fn publish<L: Ledger + Clock>(
             complete_through: Some(manifest.t0.timestamp()),
             engine: Engine::Native,
             pending: None,
+            needs_reseed: None,
         })
         .await?;
     kill::point("seed.between.publish");
@@ -262,7 +261,7 @@ async fn publish<L: Ledger + Clock>(
     )
 }
 
-fn report(manifest: &Manifest, rows: u64, size: Size) -> StepReport {
+fn report(work: &TableWork, manifest: &Manifest, rows: u64, size: Size) -> StepReport {
     StepReport {
         rows,
         bytes: manifest.bytes,
@@ -270,7 +269,10 @@ fn report(manifest: &Manifest, rows: u64, size: Size) -> StepReport {
         rows_after: Some(size.rows),
         complete_through: Some(manifest.t0.timestamp()),
         nulled: manifest.nulled.clone(),
-        notes: vec![format!("seeded from the load of `{}`", manifest.run_id)],
+        notes: vec![
+            format!("seeded from the load of `{}`", manifest.run_id),
+            space(work, &size),
+        ],
         ..StepReport::default()
     }
 }

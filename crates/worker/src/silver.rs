@@ -6,6 +6,7 @@ mod adapt;
 mod capture;
 mod changes;
 mod keys;
+mod space;
 #[cfg(test)]
 pub(crate) mod testbed;
 
@@ -13,6 +14,7 @@ pub use adapt::Adapter;
 pub use capture::Capture;
 pub use changes::{Change, Changes, Floors, chosen, floors, listed};
 pub use keys::{KeyColumns, Keys, check_columns, check_partitions};
+pub use space::space;
 
 use crate::failure::Failure;
 use crate::store;
@@ -205,6 +207,7 @@ fn unseeded() -> Position {
         complete_through: None,
         engine: Engine::Native,
         pending: None,
+        needs_reseed: None,
     }
 }
 

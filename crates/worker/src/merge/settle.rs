@@ -5,9 +5,9 @@ use crate::failure::Failure;
 use crate::hudi;
 use crate::silver;
 use pipeline::position::Operation;
-use tasks::port::Ledger;
+use tasks::port::{Clock, Ledger};
 
-impl<L: Ledger> Merge<'_, L> {
+impl<L: Ledger + Clock> Merge<'_, L> {
     /// Records the batch of `pending`, if a commit after its base shows that it was applied.
     /// Otherwise it stays pending: the next write rolls back what is half there, and does the whole batch again.
     pub(super) async fn record_finished(&mut self) -> Result<(), Failure> {
@@ -21,12 +21,15 @@ impl<L: Ledger> Merge<'_, L> {
         let Some(instant) = table.instant_after(pending.base_instant.as_deref()) else {
             return Ok(());
         };
+        let size = table.size().await?;
+        self.size = Some(size);
+        self.check(pending.rows_after, size.rows).await?;
         let position = self.position()?;
         let listed = silver::listed(&self.changes)?;
         let floors = silver::floors(&self.seed.t0, position.applied.as_ref(), &listed);
         let changes = self.read(&pending.files, &floors)?;
         self.record(&pending.files, &changes, Some(instant)).await?;
-        self.report.rows_after = Some(table.size().await?.rows);
+        self.report.rows_after = Some(size.rows);
         self.report.notes.push(format!(
             "{} change files were applied by an attempt that was broken off",
             pending.files.len()

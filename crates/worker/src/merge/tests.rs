@@ -14,6 +14,7 @@ use pipeline::report::StepReport;
 use proptest::prelude::*;
 use std::cell::Cell;
 use std::sync::Arc;
+use tasks::port::Clock;
 
 async fn seeded(lake: &Lake, loaded: &[Row<'_>]) {
     lake.load("l1", 0, loaded);
@@ -55,6 +56,11 @@ async fn changes_are_inserted_updated_and_deleted_once() {
     );
     let report = lake.merge().await.unwrap();
     assert_eq!(counts(&report), (1, 1, 1, 0, 2));
+    let size = hudi::open(&lake.published().await).await.unwrap();
+    let size = size.size().await.unwrap();
+    assert!(size.stored_bytes > size.live_bytes);
+    let space = crate::silver::space(&lake.work, &size);
+    assert_eq!(report.notes, [space]);
     assert_eq!(report.complete_through, Some(NOON.plus_seconds(3600)));
     let expected = rows(&[(1, Some("Bonn"), Some(10)), (3, Some("Köln"), Some(3))]);
     assert_eq!(lake.rows().await, expected);
@@ -207,6 +213,7 @@ async fn a_merge_that_is_broken_off_is_settled_by_the_next() {
         operation: Operation::Merge,
         base_instant: base,
         files,
+        rows_after: Some(1),
     };
     assert_eq!(lake.position().await.pending, Some(pending.clone()));
     // The same files again, though another came meanwhile.
@@ -232,6 +239,7 @@ async fn a_merge_that_is_broken_off_is_settled_by_the_next() {
         pending: Some(Pending {
             base_instant: Some(instants[1].clone()),
             files: vec!["20271124/20271124-000000002.parquet".to_owned()],
+            rows_after: Some(2),
             ..pending
         }),
         ..before
@@ -242,6 +250,51 @@ async fn a_merge_that_is_broken_off_is_settled_by_the_next() {
     assert_eq!(lake.rows().await, expected);
     assert_eq!(lake.position().await, after);
     assert_eq!(self::instants(&lake).await, instants);
+}
+
+#[tokio::test]
+async fn rows_that_do_not_add_up_stay_a_failure_until_a_new_seed() {
+    let lake = Lake::new();
+    seeded(&lake, &[("I", 1, None, Some(1), 0)]).await;
+    lake.changes(1, &[("I", 2, None, Some(2), 1)]);
+    let before = lake.position().await;
+    let base = hudi::open(&lake.published().await)
+        .await
+        .unwrap()
+        .newest_instant();
+    lake.merge().await.unwrap();
+    // The commit was made by an attempt that was killed, and is not what it was to be.
+    lake.set_position(&pipeline::position::Position {
+        pending: Some(Pending {
+            run_id: "merge".to_owned(),
+            operation: Operation::Merge,
+            base_instant: base,
+            files: vec!["20271124/20271124-000000001.parquet".to_owned()],
+            rows_after: Some(3),
+        }),
+        ..before
+    })
+    .await;
+    let failure = lake.merge().await.unwrap_err();
+    assert_eq!(failure.error, "RowsDoNotAddUp", "{failure}");
+    let hint = Some("headwater reload public.orders".to_owned());
+    assert_eq!(failure.hint, hint);
+    for _ in 0..2 {
+        let failure = lake.merge().await.unwrap_err();
+        assert_eq!((failure.error, failure.hint), ("NeedsReseed", hint.clone()));
+        assert!(failure.message.contains("2 rows"), "{}", failure.message);
+        assert_eq!(lake.position().await.applied, None);
+        // Nor does a seed that fails heal it.
+        assert_eq!(
+            lake.seed_guarded("s2", &Commits(Cell::new(0)))
+                .await
+                .unwrap_err()
+                .error,
+            "Cancelled"
+        );
+    }
+    lake.seed("s3").await.unwrap();
+    assert_eq!(lake.merge().await.unwrap().inserted, 1);
 }
 
 async fn instants(lake: &Lake) -> Vec<String> {
@@ -375,6 +428,32 @@ async fn changes_that_cannot_be_followed_fail_the_table_with_the_way_out() {
 }
 
 #[tokio::test]
+async fn a_key_or_a_partition_that_was_changed_in_the_configuration_needs_a_new_seed() {
+    let mut lake = Lake::new();
+    seeded(&lake, &[("I", 1, Some("Bonn"), Some(1), 0)]).await;
+    lake.changes(1, &[("D", 1, Some("Bonn"), None, 1)]);
+    let planned = lake.work.clone();
+    lake.work.primary_key = vec!["id".to_owned(), "city".to_owned()];
+    let set = |lake: &mut Lake, option: &str, value: &str| {
+        let options = &mut lake.work.hudi_options;
+        options.insert(option.to_owned(), value.to_owned());
+    };
+    set(&mut lake, "hoodie.table.recordkey.fields", "id,city");
+    let failure = lake.merge().await.unwrap_err();
+    assert_eq!(failure.error, "NeedsReseed", "{failure}");
+    assert!(failure.message.contains("`id,city`"), "{failure}");
+
+    lake.work = planned.clone();
+    set(&mut lake, "hoodie.table.partition.fields", "city");
+    let failure = lake.merge().await.unwrap_err();
+    assert_eq!(failure.error, "NeedsReseed", "{failure}");
+    assert!(failure.message.contains("partition_path"), "{failure}");
+
+    lake.work = planned;
+    assert_eq!(lake.merge().await.unwrap().deleted, 1);
+}
+
+#[tokio::test]
 async fn a_column_that_a_change_file_lacks_is_null() {
     let lake = Lake::new();
     seeded(&lake, &[("I", 1, Some("Bonn"), Some(1), 0)]).await;
@@ -430,6 +509,9 @@ async fn a_continuous_merge_goes_on_until_it_is_cancelled() {
     let mut lake = Lake::new();
     lake.plan.kind = PipelineKind::ContinuousHudi;
     seeded(&lake, &[]).await;
+    let silent = lake.merge().await.unwrap_err();
+    assert_eq!(silent.error, "CaptureSilent", "capture's last sign is old");
+    lake.capture(EPOCH, lake.local.now());
     lake.changes(1, &[("I", 1, None, Some(1), 1)]);
     // Two looks and one commit in the first round, then a quiet one.
     let report = lake

@@ -4,7 +4,9 @@ use super::rule::{Rule, SourceType};
 use crate::failure::Failure;
 use crate::source::{failed, quoted_table};
 use arrow::datatypes::{DataType, Schema};
+use pipeline::config::table::ORDERING_COLUMN;
 use pipeline::path::TableName;
+use pipeline::value::list;
 use std::collections::BTreeMap;
 use tokio_postgres::Client;
 
@@ -121,4 +123,40 @@ pub async fn of_source(
         (row.get(0), source)
     });
     Ok(columns.collect())
+}
+
+/// The columns that are generated, which neither loads nor change streams carry.
+pub async fn generated(client: &Client, table: &TableName) -> Result<Vec<String>, Failure> {
+    let sql = "SELECT attname::text FROM pg_catalog.pg_attribute
+        WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated <> ''
+        ORDER BY attnum";
+    let rows = client
+        .query(sql, &[&quoted_table(table)])
+        .await
+        .map_err(|error| failed(&format!("the columns of `{table}` cannot be read"), &error))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// What capture and Hudi put around the columns of the source.
+const NOT_OF_THE_SOURCE: [&str; 2] = ["Op", ORDERING_COLUMN];
+
+/// Columns of either side that were not compared, in a line each.
+pub fn left_out(compared: &Columns, generated: &[String], silver: &Schema) -> Vec<String> {
+    let only_there = |name: &&str| compared.columns.iter().all(|column| column.name != **name);
+    let of_silver: Vec<&str> = silver
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .filter(|name| !NOT_OF_THE_SOURCE.contains(name) && !name.starts_with("_hoodie_"))
+        .filter(only_there)
+        .collect();
+    let generated: Vec<&str> = generated.iter().map(String::as_str).collect();
+    [
+        ("the source generates, and nothing carries", generated),
+        ("only silver has", of_silver),
+    ]
+    .into_iter()
+    .filter(|(_, columns)| !columns.is_empty())
+    .map(|(what, columns)| format!("not compared, because {what}: {}", list(&columns)))
+    .collect()
 }

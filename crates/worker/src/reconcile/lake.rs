@@ -4,14 +4,12 @@ use super::rounds::Lake;
 use super::silver::Batches;
 use crate::failure::Failure;
 use crate::hudi::{self, HudiTable};
-use crate::store;
-use arrow::datatypes::{Schema, SchemaRef};
+use crate::silver::published;
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use futures::Stream;
-use pipeline::path::{PUBLISHED_FILE, segment};
 use pipeline::plan::TableWork;
-use pipeline::position::{Position, Published};
-use std::sync::Arc;
+use pipeline::position::Position;
 
 pub struct Silver;
 
@@ -21,42 +19,17 @@ impl Lake for Silver {
         table: &TableWork,
         position: &Position,
     ) -> Result<(SchemaRef, impl Batches), Failure> {
-        let generation = published(table)?;
-        let seeded = position.seed.as_ref();
-        if seeded.is_none_or(|seed| generation != format!("g={}", segment(&seed.run_id))) {
-            return Err(Failure::new(
-                "PositionMoved",
-                format!(
-                    "the published generation of `{}` is not that of its position: `{generation}`",
-                    table.target_table
-                ),
-            ));
-        }
-        let folder = store::path(&format!("{}/{generation}", table.silver))?;
+        let folder = published(table, position)?.ok_or_else(|| {
+            Failure::new(
+                "NotSeeded",
+                format!("`{}` was never seeded", table.target_table),
+            )
+            .hint(format!("headwater reload {}", table.source))
+        })?;
         let opened = hudi::open(&folder).await?;
-        let schema = match opened.newest_instant() {
-            Some(_) => opened.schema().await?,
-            // A table without commits does not know its columns.
-            None => Arc::new(Schema::empty()),
-        };
+        let schema = opened.schema().await?;
         Ok((schema, Generation(opened)))
     }
-}
-
-/// The generation that readers of a table read.
-fn published(table: &TableWork) -> Result<String, Failure> {
-    let uri = format!("{}/{PUBLISHED_FILE}", table.silver);
-    let unreadable = |error: &(dyn std::error::Error + 'static)| {
-        let message = format!(
-            "nothing says which generation of `{}` to read",
-            table.target_table
-        );
-        Failure::new("NotPublished", message).caused_by(error)
-    };
-    let bytes = std::fs::read(store::path(&uri)?).map_err(|error| unreadable(&error))?;
-    let published: Published =
-        serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
-    Ok(published.generation)
 }
 
 /// One generation, as it was when it was opened.

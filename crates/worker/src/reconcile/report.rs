@@ -28,6 +28,8 @@ pub struct TableReport {
     pub differences: Vec<Named>,
     pub reason: Option<String>,
     pub hint: Option<String>,
+    /// What was not compared.
+    pub notes: Vec<String>,
     /// The source's clock at the snapshot that silver was compared with.
     pub at: Option<String>,
 }
@@ -79,6 +81,7 @@ impl TableReport {
             differences: Vec::new(),
             reason: Some(reason),
             hint,
+            notes: Vec::new(),
             at: None,
         }
     }
@@ -107,6 +110,7 @@ impl TableReport {
             reason: lacks_columns
                 .then(|| format!("silver has no column {}", pipeline::value::list(&absent))),
             hint: None,
+            notes: Vec::new(),
             at: None,
         }
     }
@@ -134,6 +138,7 @@ impl TableReport {
             differences: Vec::new(),
             reason,
             hint: (total > 0).then(|| "`--deep` names the rows".to_owned()),
+            notes: Vec::new(),
             at: None,
         }
     }
@@ -270,7 +275,7 @@ fn cells(table: &TableReport) -> [String; 5] {
 }
 
 fn explain(table: &TableReport, out: &mut String) {
-    if table.reason.is_none() && table.differences_total == 0 {
+    if table.reason.is_none() && table.differences_total == 0 && table.notes.is_empty() {
         return;
     }
     let reason = match &table.reason {
@@ -297,6 +302,9 @@ fn explain(table: &TableReport, out: &mut String) {
             ""
         };
         let _ = writeln!(out, "  and {at_least}{more} more");
+    }
+    for note in &table.notes {
+        let _ = writeln!(out, "  {note}");
     }
     if let Some(hint) = &table.hint {
         let _ = writeln!(out, "  hint: {hint}");
@@ -385,7 +393,7 @@ public.stock   not comparable       -       -            -
         assert_eq!(tables[0]["status"], "equal");
         assert_eq!(tables[2]["status"], "not_comparable");
         let expected = json!({"name": "public.orders", "status": "different", "rows_source": 3, "rows_silver": 3,
-            "differences_total": 12, "differences_at_least": false, "reason": null, "hint": null, "at": null,
+            "differences_total": 12, "differences_at_least": false, "reason": null, "hint": null, "notes": [], "at": null,
             "differences": [{"kind": "different", "key": {"id": "7"},
                 "columns": [{"name": "note", "source": "a\tb", "silver": null}]}]});
         assert_eq!(tables[1], expected);

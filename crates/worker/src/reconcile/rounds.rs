@@ -201,6 +201,7 @@ impl<'a> Round<'a> {
         let client = self.snapshot.join(self.secret).await?;
         let (schema, batches) = lake.open(table, position).await?;
         let source = columns::of_source(&client, &table.source).await?;
+        let generated = columns::generated(&client, &table.source).await?;
         let columns = Columns::new(&table.source, source, &table.primary_key, &schema)?;
         let meter = Arc::new(Meter::default());
         let _shown = Shown::begin(name, &meter);
@@ -228,7 +229,10 @@ impl<'a> Round<'a> {
                     meter,
                 });
                 let found = compare(&source, &silver, Limits::USUAL).await?;
-                Ok(TableReport::deep(name, &columns, found))
+                Ok(TableReport {
+                    notes: columns::left_out(&columns, &generated, &schema),
+                    ..TableReport::deep(name, &columns, found)
+                })
             }
         }
     }
@@ -272,15 +276,22 @@ async fn count(silver: &impl Side) -> Result<Counts, Failure> {
 }
 
 fn tell(report: &TableReport, took: Duration) {
-    let rows = report.rows_source.unwrap_or(0) + report.rows_silver.unwrap_or(0);
-    let rate = rows as f64 / took.as_secs_f64().max(0.001);
+    let (source, silver) = (
+        report.rows_source.unwrap_or(0),
+        report.rows_silver.unwrap_or(0),
+    );
+    let rows = match source == silver {
+        true => format!("{source} rows"),
+        false => format!("source {source}, silver {silver} rows"),
+    };
+    let rate = source.max(silver) as f64 / took.as_secs_f64().max(0.001);
     let status = match report.status {
         Status::Equal => "equal",
         Status::Different => "different",
         Status::NotComparable => "not comparable",
     };
     say(&format!(
-        "{}: {status}, {rows} rows of both sides, {rate:.0} rows/s",
+        "{}: {status}, {rows}, {rate:.0} rows/s",
         report.name
     ));
 }

@@ -53,12 +53,18 @@ pub fn standing(
             hint: run("jdbc_load"),
         });
     };
+    if let Some(text) = &position.needs_reseed {
+        return Standing::Never(Reason {
+            text: format!("it needs re-seed: {text}"),
+            hint: Some(format!("headwater reload {}", table.source)),
+        });
+    }
     if let Changes::Written(capture) = changes
         && let Some(text) = lost(capture, table, position, seed)
     {
         return Standing::Never(Reason {
             text: format!("it needs re-seed: {text}"),
-            hint: run("jdbc_load"),
+            hint: Some(format!("headwater reload {}", table.source)),
         });
     }
     if let Some(pending) = &position.pending {
@@ -155,6 +161,7 @@ mod tests {
             complete_through: None,
             engine: Engine::Native,
             pending: None,
+            needs_reseed: None,
         }
     }
 
@@ -205,7 +212,10 @@ mod tests {
         other_epoch.epoch = "e2".into();
         others_only.tables = vec!["public.customers".into()];
         let seeded = position(None);
+        let mut doubted = position(None);
+        doubted.needs_reseed = Some("rows do not add up".into());
         for (position, changes, expected) in [
+            (Some(&doubted), Changes::Written(capture()), "do not add up"),
             (None, Changes::Written(capture()), "never seeded"),
             (Some(&seeded), marked(NOON.plus_seconds(1)), "TRUNCATE"),
             (Some(&seeded), Changes::Written(other_epoch), "began anew"),
@@ -229,6 +239,7 @@ mod tests {
             operation: Operation::Merge,
             base_instant: None,
             files: vec![FILE.into()],
+            rows_after: None,
         });
         let standing = of(Some(&merging), &Changes::Written(capture()), &[FILE]);
         assert!(matches!(standing, Standing::NotYet(_)));

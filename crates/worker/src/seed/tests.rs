@@ -111,6 +111,22 @@ async fn keys_that_are_there_twice_or_null_are_named() {
 }
 
 #[tokio::test]
+async fn a_source_without_a_primary_key_is_seeded_by_the_configured_one() {
+    let lake = Lake::new();
+    lake.load("l1", 0, &[("I", 1, None, None, 0), ("I", 1, None, None, 0)]);
+    let mut manifest = lake.read_manifest("l1");
+    manifest.primary_key.clear();
+    lake.manifest(&manifest);
+    assert_eq!(lake.seed("s1").await.unwrap_err().error, "DuplicateKeys");
+
+    lake.load("l2", 1, &[("I", 1, None, None, 0), ("I", 2, None, None, 0)]);
+    let mut manifest = lake.read_manifest("l2");
+    manifest.primary_key.clear();
+    lake.manifest(&manifest);
+    assert_eq!(lake.seed("s2").await.unwrap().inserted, 2);
+}
+
+#[tokio::test]
 async fn keys_are_counted_in_as_many_passes_as_memory_asks() {
     let lake = Lake::new();
     let many: Vec<_> = (0..1000).map(|n| ("I", n, None, None, 0)).collect();
@@ -157,6 +173,10 @@ async fn keys_of_several_columns_are_not_taken_for_one_another() {
 
 #[tokio::test]
 async fn a_load_that_cannot_be_seeded_says_why() {
+    let keyless = Lake::keyed(&[], Partitioning::None);
+    keyless.load("l1", 0, &[("I", 1, None, Some(7), 0)]);
+    assert_eq!(keyless.seed("s1").await.unwrap_err().error, "NoPrimaryKey");
+
     let lake = Lake::new();
     let refused = async |name: &str| -> Failure {
         let failure = lake.seed("s1").await.unwrap_err();
@@ -167,11 +187,6 @@ async fn a_load_that_cannot_be_seeded_says_why() {
     refused("NoLoad").await;
     lake.load("l1", 0, &[("I", 1, None, Some(7), 0)]);
     let mut manifest = lake.read_manifest("l1");
-    manifest.primary_key.clear();
-    lake.manifest(&manifest);
-    refused("NoPrimaryKey").await;
-
-    manifest.primary_key = vec!["id".to_owned()];
     manifest.epoch = Some("an earlier epoch".to_owned());
     lake.manifest(&manifest);
     refused("NeedsReload").await;

@@ -99,13 +99,14 @@ pub struct Floors {
 /// partitions of the source, which are not written in one order of changes, the last change applied says nothing of the others:
 /// then only the `trx_seq` of the stored rows tells what is old.
 pub fn floors(t0: &ChangeSeq, applied: Option<&Applied>, listed: &[String]) -> Floors {
-    let one_stream = listed
-        .windows(2)
-        .all(|pair| stream(&pair[0]) == stream(&pair[1]));
+    let one_stream = |applied: &&Applied| {
+        let of_applied = stream(&applied.file);
+        listed.iter().all(|file| stream(file) == of_applied)
+    };
     Floors {
         t0: t0.clone(),
         applied: applied
-            .filter(|_| one_stream)
+            .filter(one_stream)
             .map(|applied| applied.trx_seq.clone()),
     }
 }
@@ -361,5 +362,11 @@ mod tests {
         assert_eq!(floor("20261124/20261124-000000001.parquet"), Some(seq(7)));
         assert_eq!(floor("part_b/20261124/20261124-000000001.parquet"), None);
         assert_eq!(floors(&seq(1), None, &[]).applied, None);
+        let others = ["part_b/20261124/20261124-000000001.parquet".to_owned()];
+        assert_eq!(
+            floors(&seq(1), Some(&applied), &others).applied,
+            None,
+            "the applied file was removed"
+        );
     }
 }
