@@ -178,7 +178,7 @@ fn broken(
             "NeedsReseed",
             format!("`{}` needs re-seed: {reason}", table.target_table),
         )
-        .hint(format!("headwater reload {}", table.source)),
+        .hint(table.reload()),
     )
 }
 
@@ -187,7 +187,7 @@ fn not_seeded(table: &TableWork) -> Cause {
         "NotSeeded",
         format!("`{}` has no seed to merge changes into", table.target_table),
     )
-    .hint(format!("headwater reload {}", table.source))
+    .hint(table.reload())
 }
 
 /// Capture as it showed itself just now.

@@ -95,7 +95,11 @@ fn batches(file: &str) -> Result<Vec<RecordBatch>, Box<dyn Error>> {
     let Some(first) = batches.first() else {
         return Err("no rows".into());
     };
-    let adapter = Adapter::new(hudi::columns(&first.schema()), file.to_owned());
+    let adapter = Adapter::new(
+        hudi::columns(&first.schema()),
+        file.to_owned(),
+        String::new(),
+    );
     Ok(batches
         .iter()
         .map(|batch| adapter.adapt(batch))

@@ -120,14 +120,14 @@ impl<'a, L: Ledger> Merge<'a, L> {
                 "NotSeeded",
                 format!("`{}` has no seed to merge changes into", work.target_table),
             )
-            .hint(format!("headwater reload {}", work.source))
+            .hint(work.reload())
         })?;
         let folder = silver.generation(&seed.run_id);
         let schema = hudi::open(&folder).await?.schema().await?;
         silver::check_columns(work, &schema)?;
         Ok(Self {
             changes: store::path(&work.changes)?,
-            adapter: Adapter::new(nullable(&schema), work.source.to_string()),
+            adapter: Adapter::of(nullable(&schema), work),
             keys: KeyColumns::of(work),
             silver,
             job,
@@ -218,7 +218,7 @@ impl<'a, L: Ledger> Merge<'a, L> {
             "NeedsReseed",
             format!("`{}` needs re-seed: {reason}", self.work.target_table),
         )
-        .hint(format!("headwater reload {}", self.work.source))
+        .hint(self.work.reload())
     }
 
     fn behind(&self, heartbeat: Option<Timestamp>) -> Failure {
@@ -312,7 +312,7 @@ impl<'a, L: Ledger> Merge<'a, L> {
                     self.work.target_table, before.rows, effect.inserted, effect.deleted
                 ),
             )
-            .hint(format!("headwater reload {}", self.work.source)));
+            .hint(self.work.reload()));
         }
         self.report.rows_after = Some(after);
         Ok(Some(instant))

@@ -317,7 +317,7 @@ async fn changes_that_cannot_be_followed_fail_the_table_with_the_way_out() {
         assert_eq!(failure.error, name, "{failure}");
         assert_eq!(
             failure.hint.as_deref(),
-            Some("headwater reload public.orders")
+            Some("headwater reload --identifier shop public.orders")
         );
         failure
     };

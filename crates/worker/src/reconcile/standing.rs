@@ -58,7 +58,7 @@ pub fn standing(
     {
         return Standing::Never(Reason {
             text: format!("it needs re-seed: {text}"),
-            hint: run("jdbc_load"),
+            hint: Some(table.reload()),
         });
     }
     if let Some(pending) = &position.pending {
@@ -119,6 +119,7 @@ mod tests {
 
     fn table() -> TableWork {
         TableWork {
+            identifier: "shop".into(),
             source: TableName {
                 schema: "public".into(),
                 table: "orders".into(),
