@@ -2,7 +2,7 @@
 
 mod scene;
 
-use scene::{IDENTIFIER, Scene, end_of, processes, said, stderr, stdout, wait_for};
+use scene::{IDENTIFIER, KEYLESS, Scene, end_of, processes, said, stderr, stdout, wait_for};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
@@ -28,7 +28,7 @@ fn signal(child: &Child, name: &str) {
 
 #[test]
 fn what_does_not_exist_is_refused_by_name_before_anything_starts() {
-    let scene = Scene::with_tables(&["public.account"]);
+    let scene = Scene::with_tables(&["public.account", KEYLESS]);
     let run = |identifier, pipeline, more: &[&'static str]| {
         [
             &["run", "--identifier", identifier, "--pipeline", pipeline],
@@ -56,6 +56,10 @@ fn what_does_not_exist_is_refused_by_name_before_anything_starts() {
         (
             vec!["reload", "--identifier", "shop", "public.off"],
             "`public.off` is disabled",
+        ),
+        (
+            vec!["reload", "--identifier", "shop", KEYLESS],
+            "`seed_hudi` does not do `public.keyless`: ",
         ),
         (vec!["resume", "last"], "there are no runs yet"),
         (vec!["show", "shop-jdbc"], "there is no run `shop-jdbc`"),

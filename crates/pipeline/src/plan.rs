@@ -246,6 +246,7 @@ pub struct Load {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableWork {
+    pub identifier: String,
     pub source: TableName,
     /// The name of the lake table (`<prefix>_<schema>_<table>`, unless overridden).
     pub target_table: String,
@@ -262,6 +263,26 @@ pub struct TableWork {
     pub table_type: TableType,
     /// Options of the Hudi table, sorted.
     pub hudi_options: BTreeMap<String, String>,
+}
+
+impl TableWork {
+    /// The command that loads, seeds and merges this table anew, as a shell reads it.
+    pub fn reload(&self) -> String {
+        format!(
+            "headwater reload --identifier {} {}",
+            quoted(&self.identifier),
+            quoted(&self.source.to_string())
+        )
+    }
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+    if word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -306,4 +327,21 @@ pub struct Frozen {
     /// Limits the run to these steps (resume, reload, `--table`); `None` means all.
     pub only: Option<Vec<String>>,
     pub plan: Plan,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_command_of_a_hint_can_be_pasted_into_a_shell() {
+        for (word, expected) in [
+            ("public.orders", "public.orders"),
+            ("My Schema.Order Items", "'My Schema.Order Items'"),
+            ("public.it's; rm", r"'public.it'\''s; rm'"),
+            ("public.$x", "'public.$x'"),
+        ] {
+            assert_eq!(quoted(word), expected);
+        }
+    }
 }

@@ -139,6 +139,7 @@ fn one_table(
 fn table_work(scope: &Scope, table: &TableName, step: &TableStep, hudi: &HudiConfig) -> TableWork {
     let target = target_table(&scope.database.target_table_prefix, table, step);
     TableWork {
+        identifier: scope.request.identifier.clone(),
         source: table.clone(),
         loads: scope.zones.loads(&scope.db, table),
         changes: scope.zones.changes(&scope.db, table),

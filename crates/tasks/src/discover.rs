@@ -177,7 +177,7 @@ fn needs_reseed(table: &TableWork, reason: &str) -> Cause {
         "NeedsReseed",
         format!("`{}` needs re-seed: {reason}", table.target_table),
     )
-    .hint(format!("headwater reload {}", table.source))
+    .hint(table.reload())
 }
 
 fn not_seeded(table: &TableWork) -> Cause {
@@ -185,7 +185,7 @@ fn not_seeded(table: &TableWork) -> Cause {
         "NotSeeded",
         format!("`{}` has no seed to merge changes into", table.target_table),
     )
-    .hint(format!("headwater reload {}", table.source))
+    .hint(table.reload())
 }
 
 /// Capture as it showed itself just now.

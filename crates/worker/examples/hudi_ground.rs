@@ -101,7 +101,7 @@ async fn read(folder: &Path, file: &str) -> Done {
 fn batches(file: &str) -> Result<(SchemaRef, Vec<RecordBatch>), Box<dyn Error>> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(file)?)?;
     let columns = hudi::columns(builder.schema());
-    let adapter = Adapter::new(columns.clone(), file.to_owned());
+    let adapter = Adapter::new(columns.clone(), file.to_owned(), String::new());
     let batches = builder
         .build()?
         .map(|batch| Ok(adapter.adapt(&batch?)?))

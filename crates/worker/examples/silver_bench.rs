@@ -280,6 +280,7 @@ fn work(plan: &Plan) -> TableWork {
     };
     let target_table = "bench_public_order_line".to_owned();
     TableWork {
+        identifier: plan.identifier.clone(),
         loads: plan.zones.loads("bench", &source),
         changes: plan.zones.changes("bench", &source),
         silver: plan.zones.silver_table(&target_table),

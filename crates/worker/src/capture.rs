@@ -23,6 +23,7 @@ use crate::failure::Failure;
 use clap::{Args, Subcommand};
 use control::Shown;
 use setting::Setting;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -185,11 +186,13 @@ impl About {
     }
 
     fn print(&self, shown: &Shown, text: &str) {
-        if self.json {
-            println!("{}", serde_json::json!(shown));
+        let text = if self.json {
+            format!("{}\n", serde_json::json!(shown))
         } else {
-            print!("{text}");
-        }
+            text.to_owned()
+        };
+        // A reader that went away has seen what it wanted.
+        let _ = std::io::stdout().write_all(text.as_bytes());
     }
 }
 

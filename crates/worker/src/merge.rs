@@ -124,7 +124,7 @@ impl<'a, L: Ledger + Clock> Merge<'a, L> {
                 "NotSeeded",
                 format!("`{}` has no seed to merge changes into", work.target_table),
             )
-            .hint(format!("headwater reload {}", work.source))
+            .hint(work.reload())
         })?;
         let folder = silver.generation(&seed.run_id);
         let table = hudi::open(&folder).await?;
@@ -133,7 +133,7 @@ impl<'a, L: Ledger + Clock> Merge<'a, L> {
         check_options(work, &table)?;
         Ok(Self {
             changes: store::path(&work.changes)?,
-            adapter: Adapter::new(nullable(&schema), work.source.to_string()),
+            adapter: Adapter::of(nullable(&schema), work),
             keys: KeyColumns::of(work),
             silver,
             job,
@@ -353,7 +353,7 @@ impl<'a, L: Ledger + Clock> Merge<'a, L> {
             "RowsDoNotAddUp",
             format!("`{}` needs re-seed: {reason}", self.work.target_table),
         )
-        .hint(format!("headwater reload {}", self.work.source));
+        .hint(self.work.reload());
         let position = self.position()?;
         self.silver
             .write(&Position {
@@ -439,7 +439,7 @@ fn needs_reseed(work: &TableWork, reason: &str) -> Failure {
         "NeedsReseed",
         format!("`{}` needs re-seed: {reason}", work.target_table),
     )
-    .hint(format!("headwater reload {}", work.source))
+    .hint(work.reload())
 }
 
 /// The last change that was applied never moves back.

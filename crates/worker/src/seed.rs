@@ -61,7 +61,7 @@ pub async fn run(
                 work.source, load.manifest.rows
             ),
         )
-        .hint(format!("headwater reload {}", work.source)));
+        .hint(work.reload()));
     }
     silver.begin(pending(job.run_id)).await?;
     let size = build(&silver, job, work, &load, guard, progress).await?;
@@ -110,7 +110,7 @@ fn refuse(
                 work.source, published.load_run_id
             ),
         )
-        .hint(format!("headwater reload {}", work.source)));
+        .hint(work.reload()));
     }
     follows(job, work, manifest)
 }
@@ -131,7 +131,7 @@ fn follows(job: &Job<'_>, work: &TableWork, manifest: &Manifest) -> Result<(), F
             "NeedsReload",
             format!("the load of `{}` needs reload: {reason}", work.source),
         )
-        .hint(format!("headwater reload {}", work.source))),
+        .hint(work.reload())),
     }
 }
 
@@ -150,7 +150,7 @@ async fn build<L: Ledger>(
     progress.expect(load.manifest.rows);
     let columns = hudi::columns(&load.schema);
     let mut table = hudi::create(&folder, &work.hudi_options, &columns).await?;
-    let adapter = Adapter::new(columns, work.source.to_string());
+    let adapter = Adapter::of(columns, work);
     let mut chunk = Chunk::default();
     for file in &load.manifest.files {
         for batch in load.reader(work, &file.name, None)? {
@@ -220,7 +220,7 @@ fn check(work: &TableWork, distinct: u64, size: &Size) -> Result<(), Failure> {
             work.target_table, size.rows
         ),
     )
-    .hint(format!("headwater reload {}", work.source)))
+    .hint(work.reload()))
 }
 
 /// Publishes: the position record first, which is what counts; then the pointer that follows it.

@@ -4,6 +4,7 @@ use crate::context::{Context, Trouble, block_on};
 use crate::driver::repair_first;
 use crate::follow::{self, Manner};
 use crate::request::{check_tables, new_key, planned};
+use pipeline::key::PipelineName;
 use pipeline::planning::PlanRequest;
 use std::process::ExitCode;
 use tasks::control;
@@ -30,13 +31,15 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble>
     let local = context.open()?;
     let key = arguments.key.unwrap_or_else(new_key);
     let input = control::reload(&arguments.identifier, arguments.tables, &key);
-    let request = PlanRequest {
-        identifier: input.identifier.clone(),
-        pipeline: input.pipeline.clone(),
-        engine: None,
-    };
-    if let (Some(plan), Some(tables)) = (planned(&local, &request)?, &input.only) {
-        check_tables(&plan, tables)?;
+    for pipeline in [PipelineName::JdbcLoad, PipelineName::SeedHudi] {
+        let request = PlanRequest {
+            identifier: input.identifier.clone(),
+            pipeline: pipeline.to_string(),
+            engine: None,
+        };
+        if let (Some(plan), Some(tables)) = (planned(&local, &request)?, &input.only) {
+            check_tables(&plan, tables)?;
+        }
     }
     block_on(async {
         repair_first(&local).await;

@@ -37,7 +37,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble>
         if context.json {
             print::json(&views.iter().map(View::head).collect())?;
         } else if views.is_empty() {
-            say("no runs");
+            say(&format!("no runs in `{}`", local.home().root().display()));
         } else {
             let rows: Vec<Vec<String>> = views.iter().map(row).collect();
             print::data(&print::columns(&TITLES, &rows))?;

@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Arguments of the played worker.
 const PLAYED: &str = "PLAYED_WORKER";
 pub const IDENTIFIER: &str = "shop";
+/// A table that can only be loaded.
+pub const KEYLESS: &str = "public.keyless";
 
 /// Waits until `look` finds something; panics with `what` when it never does.
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
@@ -66,10 +68,12 @@ impl Scene {
             }),
         ];
         items.extend(tables.iter().map(|table| {
-            json!({
-                "config": format!("step::system::{table}"), "enabled": true,
-                "hudi_config": {"primary_key": "id", "watermark": "trx_seq", "is_partitioned": false},
-            })
+            let mut item = json!({"config": format!("step::system::{table}"), "enabled": true});
+            if *table != KEYLESS {
+                item["hudi_config"] =
+                    json!({"primary_key": "id", "watermark": "trx_seq", "is_partitioned": false});
+            }
+            item
         }));
         for item in &mut items {
             item["identifier"] = json!(IDENTIFIER);

@@ -277,7 +277,7 @@ async fn rows_that_do_not_add_up_stay_a_failure_until_a_new_seed() {
     .await;
     let failure = lake.merge().await.unwrap_err();
     assert_eq!(failure.error, "RowsDoNotAddUp", "{failure}");
-    let hint = Some("headwater reload public.orders".to_owned());
+    let hint = Some("headwater reload --identifier shop public.orders".to_owned());
     assert_eq!(failure.hint, hint);
     for _ in 0..2 {
         let failure = lake.merge().await.unwrap_err();
@@ -370,7 +370,7 @@ async fn changes_that_cannot_be_followed_fail_the_table_with_the_way_out() {
         assert_eq!(failure.error, name, "{failure}");
         assert_eq!(
             failure.hint.as_deref(),
-            Some("headwater reload public.orders")
+            Some("headwater reload --identifier shop public.orders")
         );
         failure
     };

@@ -24,7 +24,7 @@ impl Lake for Silver {
                 "NotSeeded",
                 format!("`{}` was never seeded", table.target_table),
             )
-            .hint(format!("headwater reload {}", table.source))
+            .hint(table.reload())
         })?;
         let opened = hudi::open(&folder).await?;
         let schema = opened.schema().await?;

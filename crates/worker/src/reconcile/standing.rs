@@ -56,7 +56,7 @@ pub fn standing(
     if let Some(text) = &position.needs_reseed {
         return Standing::Never(Reason {
             text: format!("it needs re-seed: {text}"),
-            hint: Some(format!("headwater reload {}", table.source)),
+            hint: Some(table.reload()),
         });
     }
     if let Changes::Written(capture) = changes
@@ -64,7 +64,7 @@ pub fn standing(
     {
         return Standing::Never(Reason {
             text: format!("it needs re-seed: {text}"),
-            hint: Some(format!("headwater reload {}", table.source)),
+            hint: Some(table.reload()),
         });
     }
     if let Some(pending) = &position.pending {
@@ -125,6 +125,7 @@ mod tests {
 
     fn table() -> TableWork {
         TableWork {
+            identifier: "shop".into(),
             source: TableName {
                 schema: "public".into(),
                 table: "orders".into(),

@@ -42,10 +42,7 @@ pub fn newest(work: &TableWork) -> Result<CompleteLoad, Failure> {
             "NoLoad",
             format!("`{}` has no complete load to seed from", work.source),
         )
-        .hint(format!(
-            "run jdbc_load first, or headwater reload {}",
-            work.source
-        ))
+        .hint(work.reload())
     })?;
     whole(work, manifest, folder)
 }
@@ -113,7 +110,7 @@ fn damaged(work: &TableWork, folder: &Path, file: &str, why: &str) -> Failure {
             folder.join(file).display()
         ),
     )
-    .hint(format!("headwater reload {}", work.source))
+    .hint(work.reload())
 }
 
 fn builder(

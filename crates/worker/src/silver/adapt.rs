@@ -11,6 +11,7 @@ use arrow::datatypes::{
 };
 use arrow::record_batch::RecordBatch;
 use pipeline::config::table::ORDERING_COLUMN;
+use pipeline::plan::TableWork;
 use std::sync::Arc;
 
 /// Columns of change files that a table may do without.
@@ -22,11 +23,21 @@ pub struct Adapter {
     schema: SchemaRef,
     /// `schema.table` of the source.
     table: String,
+    reload: String,
 }
 
 impl Adapter {
-    pub fn new(schema: SchemaRef, table: String) -> Self {
-        Self { schema, table }
+    pub fn of(schema: SchemaRef, work: &TableWork) -> Self {
+        Self::new(schema, work.source.to_string(), work.reload())
+    }
+
+    /// `reload` is the command that helps when the table does not take a change.
+    pub fn new(schema: SchemaRef, table: String, reload: String) -> Self {
+        Self {
+            schema,
+            table,
+            reload,
+        }
     }
 
     pub fn schema(&self) -> &SchemaRef {
@@ -52,7 +63,7 @@ impl Adapter {
                 "ColumnTypeChanged",
                 format!("changes of `{}` do not fit its table: {error}", self.table),
             )
-            .hint(self.reload())
+            .hint(&self.reload)
         })
     }
 
@@ -77,7 +88,7 @@ impl Adapter {
                 added.join("`, `")
             ),
         )
-        .hint(self.reload()))
+        .hint(&self.reload))
     }
 
     fn changed(
@@ -95,11 +106,7 @@ impl Adapter {
                 found.data_type()
             ),
         )
-        .hint(self.reload())
-    }
-
-    fn reload(&self) -> String {
-        format!("headwater reload {}", self.table)
+        .hint(&self.reload)
     }
 }
 

@@ -18,8 +18,8 @@ pub fn space(work: &TableWork, size: &Size) -> String {
     let most = size.live_bytes.saturating_mul(STORED_PER_LIVE_MAX);
     if size.stored_bytes > most.max(STORED_TOLD_MIN) {
         line += &format!(
-            ", more than {STORED_PER_LIVE_MAX} times as much; hint: headwater reload {}",
-            work.source
+            ", more than {STORED_PER_LIVE_MAX} times as much; hint: {}",
+            work.reload()
         );
     }
     line
@@ -54,7 +54,7 @@ mod tests {
         assert_eq!(told(500 << 20, 100 << 20), "stored 500 MiB, live 100 MiB");
         assert_eq!(
             told(501 << 20, 100 << 20),
-            "stored 501 MiB, live 100 MiB, more than 5 times as much; hint: headwater reload public.orders"
+            "stored 501 MiB, live 100 MiB, more than 5 times as much; hint: headwater reload --identifier shop public.orders"
         );
     }
 }

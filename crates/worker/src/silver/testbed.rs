@@ -114,6 +114,7 @@ impl Lake {
         };
         let target_table = "shop_public_orders".to_owned();
         let work = TableWork {
+            identifier: "shop".to_owned(),
             loads: zones.loads("shop", &source),
             changes: zones.changes("shop", &source),
             silver: zones.silver_table(&target_table),

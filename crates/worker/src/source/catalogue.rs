@@ -189,7 +189,7 @@ async fn missing(client: &Client, name: &TableName) -> Result<Failure, Failure> 
     );
     Ok(match near {
         Some(near) => failure.hint(format!("did you mean `{near}`?")),
-        None => failure.hint("check schema and table in the name of the step's item"),
+        None => failure.hint("check schema and table in the name of the step's item; if the table is gone, set `enabled` to false there"),
     })
 }
 
