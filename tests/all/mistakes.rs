@@ -167,7 +167,7 @@ fn one_bad_table_is_one_bad_table() {
     let seeded = run(&scene, "seed_hudi");
     assert_eq!(seeded.status.code(), Some(1), "{}", said(&seeded));
     assert_eq!(outcome(&scene, "seed_hudi"), Some(Outcome::Partial));
-    contains(&shown(&scene), &["DuplicateKeys", "id=1", "nubmer"]);
+    contains(&shown(&scene), &["DuplicateKeys", "`1` (2 rows)", "nubmer"]);
     let silver = scene.home().join("lake/silver/one_bad");
     assert!(
         silver

@@ -462,6 +462,44 @@ fn a_table_that_was_never_seeded_fails_alone() {
 }
 
 #[test]
+fn a_table_that_cannot_be_trusted_fails_alone_until_it_is_seeded_anew() {
+    let world = world(2);
+    seeded(&world, 2, world.now());
+    change_file(&world, 0);
+    let zones = settings().deployment.zones_of("shop");
+    let silver = zones.silver_table("shop_public_t0001");
+    let read = at_once(tasks::position::read(&world, &silver))
+        .expect("at once")
+        .expect("read")
+        .expect("seeded");
+    let doubted = Position {
+        needs_reseed: Some("rows do not add up".into()),
+        ..read.value.clone()
+    };
+    at_once(tasks::position::write(
+        &world,
+        &silver,
+        Some(&read),
+        &doubted,
+    ))
+    .expect("at once")
+    .expect("written");
+    let id = start(&world, &manual("incremental_hudi", "k"));
+    run_for(&mut simulation(&world), 6 * HOUR);
+    assert_eq!(run(&world, &id).outcome, Some(Outcome::Partial));
+    let mails = world.mails.borrow();
+    for part in [
+        "public.t0001: NeedsReseed",
+        "rows do not add up",
+        "headwater reload public.t0001",
+    ] {
+        assert!(mails[0].body.contains(part), "{}", mails[0].body);
+    }
+    drop(mails);
+    end_state(&world);
+}
+
+#[test]
 fn cancel_ends_a_run_at_any_moment() {
     for after in [0, 30, 250, 300, 400] {
         let world = world(2);

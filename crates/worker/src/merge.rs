@@ -159,11 +159,9 @@ impl<'a, L: Ledger + Clock> Merge<'a, L> {
         progress: &impl Progress,
     ) -> Result<(), Failure> {
         loop {
-            let round = match guard.may_commit().await {
-                Ok(()) => match self.alive() {
-                    Ok(()) => self.round(guard, progress).await,
-                    Err(failure) => Err(failure),
-                },
+            let allowed = guard.may_commit().await.and_then(|()| self.alive());
+            let round = match allowed {
+                Ok(()) => self.round(guard, progress).await,
                 Err(failure) => Err(failure),
             };
             match round {

@@ -40,16 +40,14 @@ pub async fn run(
 ) -> Result<StepReport, Failure> {
     let mut silver = Silver::lock(ledger, work).await?;
     silver.repair().await?;
-    let load = load::newest(work)?;
     if let Some(seed) = silver.seed()
         && seed.run_id == job.run_id
     {
-        let size = hudi::open(&silver.generation(job.run_id))
-            .await?
-            .size()
-            .await?;
-        return Ok(report(work, &load.manifest, seed.rows, size));
+        let manifest = load::manifest_of(work, &seed.load_run_id)?;
+        let table = hudi::open(&silver.generation(job.run_id)).await?;
+        return Ok(report(work, &manifest, seed.rows, table.size().await?));
     }
+    let load = load::newest(work)?;
     refuse(job, work, &load, silver.seed())?;
     let keys = KeyColumns::of(work);
     let distinct = distinct::count(work, &load, &keys)?;

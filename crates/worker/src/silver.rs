@@ -253,13 +253,17 @@ fn remove(folder: &Path) -> Result<(), Failure> {
 }
 
 pub(crate) fn unusable(path: &Path, error: &io::Error) -> Failure {
-    let name = match error.kind() {
-        io::ErrorKind::StorageFull => "DiskFull",
-        _ => "LakeUnusable",
+    let (name, hint) = match error.kind() {
+        io::ErrorKind::StorageFull => ("DiskFull", "free some space, then `headwater resume`"),
+        _ => (
+            "LakeUnusable",
+            "look at the folder: this user must be able to read and write it",
+        ),
     };
     Failure::new(
         name,
         format!("`{}` cannot be used: {error}", path.display()),
     )
+    .hint(hint)
     .caused_by(error)
 }

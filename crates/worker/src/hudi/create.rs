@@ -104,7 +104,8 @@ fn avro_type(field: &Field) -> Result<serde_json::Value, Failure> {
                     "column `{}` has a type that no Hudi table holds: {other}",
                     field.name()
                 ),
-            ));
+            )
+            .hint("convert it in the source, or drop the column"));
         }
     })
 }

@@ -6,7 +6,7 @@ use crate::store;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
-use pipeline::path::MANIFEST_FILE;
+use pipeline::path::{MANIFEST_FILE, segment};
 use pipeline::plan::TableWork;
 use pipeline::position::Manifest;
 use std::fs::File;
@@ -27,7 +27,7 @@ pub fn newest(work: &TableWork) -> Result<CompleteLoad, Failure> {
     let loads = store::path(&work.loads)?;
     let mut newest: Option<(Manifest, PathBuf)> = None;
     for folder in folders(&loads)? {
-        if let Some(manifest) = manifest(&folder)? {
+        if let Some(manifest) = manifest(work, &folder)? {
             let order = |manifest: &Manifest| (manifest.t0.clone(), manifest.load_ended);
             if newest
                 .as_ref()
@@ -37,14 +37,25 @@ pub fn newest(work: &TableWork) -> Result<CompleteLoad, Failure> {
             }
         }
     }
-    let (manifest, folder) = newest.ok_or_else(|| {
-        Failure::new(
-            "NoLoad",
-            format!("`{}` has no complete load to seed from", work.source),
-        )
-        .hint(work.reload())
-    })?;
+    let (manifest, folder) = newest.ok_or_else(|| none(work))?;
     whole(work, manifest, folder)
+}
+
+/// The manifest of one load.
+pub fn manifest_of(work: &TableWork, run_id: &str) -> Result<Manifest, Failure> {
+    let folder = store::path(&work.loads)?.join(format!("run={}", segment(run_id)));
+    manifest(work, &folder)?.ok_or_else(|| none(work))
+}
+
+fn none(work: &TableWork) -> Failure {
+    Failure::new(
+        "NoLoad",
+        format!("`{}` has no complete load to seed from", work.source),
+    )
+    .hint(format!(
+        "run jdbc_load first, or headwater reload {}",
+        work.source
+    ))
 }
 
 fn folders(loads: &Path) -> Result<Vec<PathBuf>, Failure> {
@@ -65,7 +76,7 @@ fn folders(loads: &Path) -> Result<Vec<PathBuf>, Failure> {
         .map_err(|error| unusable(loads, &error))
 }
 
-fn manifest(folder: &Path) -> Result<Option<Manifest>, Failure> {
+fn manifest(work: &TableWork, folder: &Path) -> Result<Option<Manifest>, Failure> {
     let path = folder.join(MANIFEST_FILE);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => bytes,
@@ -77,6 +88,7 @@ fn manifest(folder: &Path) -> Result<Option<Manifest>, Failure> {
             "LoadDamaged",
             format!("`{}` is not of its form: {error}", path.display()),
         )
+        .hint(format!("headwater reload {}", work.source))
     })
 }
 

@@ -53,6 +53,11 @@ async fn an_attempt_after_the_one_that_published_repeats_its_report() {
     lake.load("l1", 0, &[("I", 1, None, Some(7), 0)]);
     let first = lake.seed("s1").await.unwrap();
     std::fs::remove_file(lake.silver_folder().join(PUBLISHED_FILE)).unwrap();
+    lake.load(
+        "l2",
+        60,
+        &[("I", 2, None, None, 0), ("I", 3, None, None, 0)],
+    );
     assert_eq!(lake.seed("s1").await.unwrap(), first);
     assert_eq!(
         pointer(&lake),

@@ -57,6 +57,7 @@ fn own(plan: &Plan) -> Result<Option<Capture>, Failure> {
             "CaptureStateUnreadable",
             format!("`{}` is not of its form: {error}", path.display()),
         )
+        .hint("put the file back from a copy; without it capture begins anew and every table needs a new seed")
     })?;
     Ok(Some(Capture {
         heartbeat: state.heartbeat,

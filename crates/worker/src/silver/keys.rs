@@ -160,6 +160,7 @@ impl KeyColumns {
                             self.table
                         ),
                     )
+                    .hint("use `\"engine\": \"spark\"` for this table")
                 })?;
                 Ok(text.as_string::<i32>().clone())
             })
