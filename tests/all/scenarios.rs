@@ -3,6 +3,7 @@
 use crate::invariants::{end_state, faults_of};
 use asl::Machine;
 use pipeline::deployment::Deployment;
+use pipeline::normal;
 use pipeline::outcome::Outcome;
 use pipeline::path::CAPTURE_FILE;
 use pipeline::plan::Engine;
@@ -485,6 +486,36 @@ fn cancel_ends_a_run_at_any_moment() {
                 .expect("asked"),
             Cancelled::TooLate
         );
+        end_state(&world);
+    }
+}
+
+#[test]
+fn a_configuration_that_is_not_the_generation_that_it_states_is_waited_for() {
+    let edited_after_import = |world: &World| {
+        let item = normal::generation_item("shop", &world.items.borrow());
+        world.items.borrow_mut().push(item);
+        world.items.borrow_mut()[1]["timeout_minutes"] = json!(90);
+    };
+    for (import_ends, outcome) in [(true, Outcome::Succeeded), (false, Outcome::Failed)] {
+        let world = world(1);
+        edited_after_import(&world);
+        world.items.borrow_mut()[1]["next_pipeline"]["enabled"] = json!(false);
+        let id = start(&world, &manual("jdbc_load", "k"));
+        let mut simulation = simulation(&world);
+        run_for(&mut simulation, 1);
+        assert_eq!(run(&world, &id).plan, None);
+        if import_ends {
+            world.items.borrow_mut().pop();
+            let item = normal::generation_item("shop", &world.items.borrow());
+            world.items.borrow_mut().push(item);
+        }
+        run_for(&mut simulation, 6 * HOUR);
+        let run = run(&world, &id);
+        assert_eq!(run.outcome, Some(outcome), "{:?}", run.cause);
+        let cause = run.cause.map(|cause| cause.error);
+        let expected = (!import_ends).then_some("ConfigMoving");
+        assert_eq!(cause.as_deref(), expected);
         end_state(&world);
     }
 }

@@ -5,9 +5,10 @@ use crate::error::TaskError;
 use crate::port::{Clock, ConfigTable, Ledger, Objects, WriteError};
 use crate::record::{self, Versioned};
 use crate::state::{Decision, State, TaskInput, freeze};
+use pipeline::normal::{GENERATION_KEY, is_one_generation};
 use pipeline::plan::{Frozen, PLAN_SCHEMA_VERSION, Plan};
 use pipeline::planning::{PlanRequest, plan};
-use pipeline::run::{Cause, Run, RunStatus, StartInput, run_id, sha256};
+use pipeline::run::{Cause, Run, RunStatus, StartInput, run_id};
 use serde_json::Value;
 
 /// Reads of the configuration until two agree.
@@ -87,18 +88,25 @@ async fn read_generation(
     ports: &impl ConfigTable,
     identifier: &str,
 ) -> Result<Vec<Value>, TaskError> {
-    let mut before: Option<(String, Vec<Value>)> = None;
+    let mut before: Option<Vec<Value>> = None;
     for _ in 0..READS_MAX {
         let items = ports.items(identifier).await?;
-        let digest = sha256(Value::Array(items.clone()).to_string().as_bytes());
-        match before {
-            Some((same, items)) if same == digest => return Ok(items),
-            _ => before = Some((digest, items)),
+        if before.as_ref() == Some(&items) && is_one_generation(&items) {
+            return Ok(items);
         }
+        before = Some(items);
     }
-    Err(TaskError::ConfigMoving(format!(
-        "the items of `{identifier}` changed in each of {READS_MAX} reads"
-    )))
+    Err(moving(identifier, &before.unwrap_or_default()))
+}
+
+fn moving(identifier: &str, items: &[Value]) -> TaskError {
+    TaskError::ConfigMoving(match is_one_generation(items) {
+        true => format!("the items of `{identifier}` changed in each of {READS_MAX} reads"),
+        false => format!(
+            "the items of `{identifier}` are not those that `{GENERATION_KEY}` states: an import is under way, or an item \
+             was written without `headwater import`"
+        ),
+    })
 }
 
 /// The plan, or why this run cannot have one.
