@@ -673,6 +673,38 @@ fn an_aborted_execution_is_finished_by_the_sweep_wherever_it_was() {
 }
 
 #[test]
+fn an_hour_in_the_queue_fits_the_history_however_often_the_first_looks_are() {
+    let world = world(1);
+    behave(&world, "public.t0000", 9 * HOUR, End::Succeeds { rows: 1 });
+    world.items.borrow_mut()[1]["next_pipeline"]["enabled"] = json!(false);
+    let mut simulation = simulation(&world);
+    simulation.settings.poll_seconds = 1;
+    start(&world, &manual("jdbc_load", "a"));
+    run_for(&mut simulation, 60);
+    let second = start(&world, &manual("jdbc_load", "b"));
+    run_for(&mut simulation, 2 * HOUR);
+    assert_eq!(run(&world, &second).outcome, Some(Outcome::Skipped));
+    run_for(&mut simulation, 18 * HOUR);
+    end_state(&world);
+}
+
+#[test]
+fn a_cluster_that_never_goes_away_is_watched_for_a_day_by_its_execution() {
+    let world = world(1);
+    let id = start(&world, &manual("jdbc_load", "k"));
+    let mut simulation = simulation(&world);
+    simulation.settings.poll_seconds = 1;
+    run_for(&mut simulation, 250);
+    world.clusters.borrow_mut()[0].stuck = true;
+    run_for(&mut simulation, 24 * HOUR);
+    let execution = world.executions.borrow()[0].clone();
+    assert_eq!(
+        (execution.name, execution.status),
+        (id, ExecutionStatus::Running)
+    );
+}
+
+#[test]
 fn a_cluster_that_nobody_owns_is_terminated_by_the_sweep() {
     let world = world(1);
     let spec = serde_json::from_value(

@@ -11,8 +11,8 @@ use pipeline::admission::Admissions;
 use pipeline::next::next;
 use pipeline::notice::{Counts, Told, notice, outcome, stuck_cluster, wanted};
 use pipeline::outcome::Outcome;
-use pipeline::plan::Frozen;
-use pipeline::progress::{StepAccount, StepEnd, account};
+use pipeline::plan::{Frozen, Plan};
+use pipeline::progress::{StepAccount, StepEnd, account, wait_seconds};
 use pipeline::report::{StepOutcome, StepResult};
 use pipeline::run::{Cause, Run, RunStatus, StartInput, Work};
 use pipeline::time::Timestamp;
@@ -64,7 +64,11 @@ pub async fn close_run(
     } else {
         Decision::Terminating
     };
-    Ok(State::of(&run.value, decision).wait(poll_seconds))
+    let closing_for = run
+        .value
+        .closing
+        .map_or(0, |closing| ports.now().seconds_since(closing));
+    Ok(State::of(&run.value, decision).wait(wait_seconds(closing_for, poll_seconds, false)))
 }
 
 /// From here no step of the run may commit or record a result: what is in the ledger is all there will be.
