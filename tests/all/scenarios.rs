@@ -307,6 +307,96 @@ fn a_resume_runs_what_is_left_and_then_chains_for_the_root() {
 }
 
 #[test]
+fn a_resume_of_a_reload_goes_on_with_the_reload() {
+    let world = world(3);
+    seeded(&world, 3, world.now().plus_seconds(HOUR));
+    behave(&world, "public.t0001", 60, End::Vanishes);
+    let tables = ["public.t0000", "public.t0001"].map(str::to_owned);
+    let reload = control::reload("shop", tables.to_vec(), "k");
+    let root = start(&world, &reload);
+    let mut simulation = simulation(&world);
+    run_for(&mut simulation, 2 * HOUR);
+    assert_eq!(run(&world, &root).outcome, Some(Outcome::Partial));
+    world.behaviours.borrow_mut().clear();
+    let resume = at_once(control::resume(&world, &root))
+        .expect("at once")
+        .expect("something is left");
+    start(&world, &resume);
+    run_for(&mut simulation, 6 * HOUR);
+    let seed = runs(&world)
+        .into_values()
+        .find(|run| run.input.pipeline == "seed_hudi")
+        .expect("the seed follows");
+    assert_eq!(seed.outcome, Some(Outcome::Succeeded));
+    assert_eq!(seed.input.only, reload.only);
+    end_state(&world);
+}
+
+#[test]
+fn a_resume_covers_what_is_enabled_now() {
+    let world = world(4);
+    seeded(&world, 4, world.now().plus_seconds(HOUR));
+    world.items.borrow_mut()[7]["enabled"] = json!(false);
+    for table in ["public.t0001", "public.t0002"] {
+        behave(&world, table, 60, End::Vanishes);
+    }
+    let root = start(&world, &manual("jdbc_load", "k"));
+    let mut simulation = simulation(&world);
+    run_for(&mut simulation, 2 * HOUR);
+    assert_eq!(run(&world, &root).outcome, Some(Outcome::Partial));
+    world.behaviours.borrow_mut().clear();
+    world.items.borrow_mut()[5]["enabled"] = json!(false);
+    world.items.borrow_mut()[7]["enabled"] = json!(true);
+    let input = at_once(control::resume(&world, &root))
+        .expect("at once")
+        .expect("something is left");
+    let resume = start(&world, &input);
+    run_for(&mut simulation, 6 * HOUR);
+    let resume = run(&world, &resume);
+    assert_eq!(
+        resume.outcome,
+        Some(Outcome::Succeeded),
+        "{:?}",
+        resume.cause
+    );
+    let ran: Vec<String> = world.clusters.borrow()[1]
+        .steps
+        .iter()
+        .map(|step| step.request.name.clone())
+        .collect();
+    assert_eq!(ran, ["00001-a1-public.t0002", "00002-a1-public.t0003"]);
+    assert_eq!(outcome_of(&world, "seed_hudi"), Some(Outcome::Succeeded));
+    end_state(&world);
+}
+
+#[test]
+fn the_third_skip_in_a_row_is_told_and_not_the_fourth() {
+    let world = world(1);
+    world.items.borrow_mut()[1]["next_pipeline"]["enabled"] = json!(false);
+    world.items.borrow_mut()[1]["notify"] = json!("changes");
+    behave(&world, "public.t0000", 5 * HOUR, End::Succeeds { rows: 1 });
+    start(&world, &manual("jdbc_load", "k"));
+    let mut simulation = simulation(&world);
+    run_for(&mut simulation, 60);
+    for hour in 1..=4 {
+        let mut input = manual("jdbc_load", &format!("at {hour}"));
+        input.trigger.kind = TriggerKind::Schedule;
+        input.trigger.due = Some(world.now());
+        input.trigger.interval_minutes = Some(60);
+        let id = start(&world, &input);
+        run_for(&mut simulation, HOUR);
+        assert_eq!(run(&world, &id).outcome, Some(Outcome::Skipped));
+        assert_eq!(
+            mails(&world).len(),
+            usize::from(hour >= 3),
+            "{hour} skipped"
+        );
+    }
+    run_for(&mut simulation, 6 * HOUR);
+    end_state(&world);
+}
+
+#[test]
 fn a_second_resume_of_a_run_that_never_had_a_plan_repeats_nothing() {
     let world = world(3);
     let good = world.items.borrow().clone();

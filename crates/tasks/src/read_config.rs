@@ -2,6 +2,7 @@
 
 use crate::Settings;
 use crate::error::TaskError;
+use crate::finish::left;
 use crate::port::{Clock, ConfigTable, Ledger, Objects, WriteError};
 use crate::record::{self, Versioned};
 use crate::state::{Decision, State, TaskInput, freeze};
@@ -83,7 +84,8 @@ async fn receive(
     Ok((run.value.owner_execution == execution).then_some(run))
 }
 
-/// All items, read until two reads agree: an edit in the middle of a read is not half seen.
+/// All items, read until two reads agree, with each other and with the generation that an import states last: an edit in
+/// the middle of a read is not half seen.
 async fn read_generation(
     ports: &impl ConfigTable,
     identifier: &str,
@@ -131,7 +133,8 @@ fn decide(items: &[Value], settings: &Settings, input: &StartInput) -> Result<Pl
         plan.steps.iter().any(|step| step.name == *name)
             || plan.faulty.iter().any(|step| step.name == *name)
     };
-    match input.only.iter().flatten().find(|name| !known(name)) {
+    let unknown = input.only.iter().flatten().find(|name| !known(name));
+    match unknown.filter(|_| input.resumes.is_none()) {
         None => Ok(plan),
         Some(name) => Err(Cause::new(
             "StepUnknown",
@@ -147,11 +150,16 @@ async fn freeze_plan(
     plan: Plan,
 ) -> Result<State, TaskError> {
     let before = run.clone();
+    // What is left is seen in the present configuration: tables may have come and gone since the run that is resumed.
+    let only = match &run.value.input.resumes {
+        Some(root) => Some(left(ports, root, &plan).await?),
+        None => run.value.input.only.clone(),
+    };
     let frozen = Frozen {
         schema_version: PLAN_SCHEMA_VERSION,
         run_id: run.value.run_id.clone(),
         root_run_id: run.value.root_run_id().to_owned(),
-        only: run.value.input.only.clone(),
+        only,
         plan,
     };
     run.value.plan = Some(freeze(ports, &frozen.plan, &frozen.run_id, "plan", &frozen).await?);
