@@ -491,6 +491,36 @@ fn what_cannot_be_planned_is_a_failed_run_with_a_mail_and_no_cluster() {
 }
 
 #[test]
+fn a_configuration_that_is_not_the_generation_that_it_states_is_waited_for() {
+    let edited_after_import = |world: &World| {
+        let item = normal::generation_item("shop", &world.items.borrow());
+        world.items.borrow_mut().push(item);
+        world.items.borrow_mut()[1]["timeout_minutes"] = json!(90);
+    };
+    for (import_ends, outcome) in [(true, Outcome::Succeeded), (false, Outcome::Failed)] {
+        let world = world(1);
+        edited_after_import(&world);
+        world.items.borrow_mut()[1]["next_pipeline"]["enabled"] = json!(false);
+        let id = start(&world, &manual("jdbc_load", "k"));
+        let mut simulation = simulation(&world);
+        run_for(&mut simulation, 1);
+        assert_eq!(run(&world, &id).plan, None);
+        if import_ends {
+            world.items.borrow_mut().pop();
+            let item = normal::generation_item("shop", &world.items.borrow());
+            world.items.borrow_mut().push(item);
+        }
+        run_for(&mut simulation, 6 * HOUR);
+        let run = run(&world, &id);
+        assert_eq!(run.outcome, Some(outcome), "{:?}", run.cause);
+        let cause = run.cause.map(|cause| cause.error);
+        let expected = (!import_ends).then_some("ConfigMoving");
+        assert_eq!(cause.as_deref(), expected);
+        end_state(&world);
+    }
+}
+
+#[test]
 fn a_faulty_table_fails_alone() {
     let world = world(3);
     world.items.borrow_mut()[5]["hudi_config"]["primary_key"] = json!("");
@@ -581,36 +611,6 @@ fn cancel_ends_a_run_at_any_moment() {
 }
 
 #[test]
-fn a_configuration_that_is_not_the_generation_that_it_states_is_waited_for() {
-    let edited_after_import = |world: &World| {
-        let item = normal::generation_item("shop", &world.items.borrow());
-        world.items.borrow_mut().push(item);
-        world.items.borrow_mut()[1]["timeout_minutes"] = json!(90);
-    };
-    for (import_ends, outcome) in [(true, Outcome::Succeeded), (false, Outcome::Failed)] {
-        let world = world(1);
-        edited_after_import(&world);
-        world.items.borrow_mut()[1]["next_pipeline"]["enabled"] = json!(false);
-        let id = start(&world, &manual("jdbc_load", "k"));
-        let mut simulation = simulation(&world);
-        run_for(&mut simulation, 1);
-        assert_eq!(run(&world, &id).plan, None);
-        if import_ends {
-            world.items.borrow_mut().pop();
-            let item = normal::generation_item("shop", &world.items.borrow());
-            world.items.borrow_mut().push(item);
-        }
-        run_for(&mut simulation, 6 * HOUR);
-        let run = run(&world, &id);
-        assert_eq!(run.outcome, Some(outcome), "{:?}", run.cause);
-        let cause = run.cause.map(|cause| cause.error);
-        let expected = (!import_ends).then_some("ConfigMoving");
-        assert_eq!(cause.as_deref(), expected);
-        end_state(&world);
-    }
-}
-
-#[test]
 fn a_run_is_given_up_at_its_deadline() {
     let world = world(2);
     world.items.borrow_mut()[1]["timeout_minutes"] = json!(30);
@@ -661,6 +661,38 @@ fn waiting_is_bounded() {
             .is_some_and(|skip| skip.starts_with("QueueTimeout"))
     );
     end_state(&world);
+}
+
+#[test]
+fn an_hour_in_the_queue_fits_the_history_however_often_the_first_looks_are() {
+    let world = world(1);
+    behave(&world, "public.t0000", 9 * HOUR, End::Succeeds { rows: 1 });
+    world.items.borrow_mut()[1]["next_pipeline"]["enabled"] = json!(false);
+    let mut simulation = simulation(&world);
+    simulation.settings.poll_seconds = 1;
+    start(&world, &manual("jdbc_load", "a"));
+    run_for(&mut simulation, 60);
+    let second = start(&world, &manual("jdbc_load", "b"));
+    run_for(&mut simulation, 2 * HOUR);
+    assert_eq!(run(&world, &second).outcome, Some(Outcome::Skipped));
+    run_for(&mut simulation, 18 * HOUR);
+    end_state(&world);
+}
+
+#[test]
+fn a_cluster_that_never_goes_away_is_watched_for_a_day_by_its_execution() {
+    let world = world(1);
+    let id = start(&world, &manual("jdbc_load", "k"));
+    let mut simulation = simulation(&world);
+    simulation.settings.poll_seconds = 1;
+    run_for(&mut simulation, 250);
+    world.clusters.borrow_mut()[0].stuck = true;
+    run_for(&mut simulation, 24 * HOUR);
+    let execution = world.executions.borrow()[0].clone();
+    assert_eq!(
+        (execution.name, execution.status),
+        (id, ExecutionStatus::Running)
+    );
 }
 
 #[test]
@@ -760,38 +792,6 @@ fn an_aborted_execution_is_finished_by_the_sweep_wherever_it_was() {
         simulation.sweep().expect("swept");
         end_state(&world);
     }
-}
-
-#[test]
-fn an_hour_in_the_queue_fits_the_history_however_often_the_first_looks_are() {
-    let world = world(1);
-    behave(&world, "public.t0000", 9 * HOUR, End::Succeeds { rows: 1 });
-    world.items.borrow_mut()[1]["next_pipeline"]["enabled"] = json!(false);
-    let mut simulation = simulation(&world);
-    simulation.settings.poll_seconds = 1;
-    start(&world, &manual("jdbc_load", "a"));
-    run_for(&mut simulation, 60);
-    let second = start(&world, &manual("jdbc_load", "b"));
-    run_for(&mut simulation, 2 * HOUR);
-    assert_eq!(run(&world, &second).outcome, Some(Outcome::Skipped));
-    run_for(&mut simulation, 18 * HOUR);
-    end_state(&world);
-}
-
-#[test]
-fn a_cluster_that_never_goes_away_is_watched_for_a_day_by_its_execution() {
-    let world = world(1);
-    let id = start(&world, &manual("jdbc_load", "k"));
-    let mut simulation = simulation(&world);
-    simulation.settings.poll_seconds = 1;
-    run_for(&mut simulation, 250);
-    world.clusters.borrow_mut()[0].stuck = true;
-    run_for(&mut simulation, 24 * HOUR);
-    let execution = world.executions.borrow()[0].clone();
-    assert_eq!(
-        (execution.name, execution.status),
-        (id, ExecutionStatus::Running)
-    );
 }
 
 #[test]
