@@ -3,6 +3,7 @@
 use crate::invariants::{end_state, faults_of};
 use asl::Machine;
 use pipeline::deployment::Deployment;
+use pipeline::normal;
 use pipeline::outcome::Outcome;
 use pipeline::path::CAPTURE_FILE;
 use pipeline::plan::Engine;
@@ -307,6 +308,96 @@ fn a_resume_runs_what_is_left_and_then_chains_for_the_root() {
 }
 
 #[test]
+fn a_resume_of_a_reload_goes_on_with_the_reload() {
+    let world = world(3);
+    seeded(&world, 3, world.now().plus_seconds(HOUR));
+    behave(&world, "public.t0001", 60, End::Vanishes);
+    let tables = ["public.t0000", "public.t0001"].map(str::to_owned);
+    let reload = control::reload("shop", tables.to_vec(), "k");
+    let root = start(&world, &reload);
+    let mut simulation = simulation(&world);
+    run_for(&mut simulation, 2 * HOUR);
+    assert_eq!(run(&world, &root).outcome, Some(Outcome::Partial));
+    world.behaviours.borrow_mut().clear();
+    let resume = at_once(control::resume(&world, &root))
+        .expect("at once")
+        .expect("something is left");
+    start(&world, &resume);
+    run_for(&mut simulation, 6 * HOUR);
+    let seed = runs(&world)
+        .into_values()
+        .find(|run| run.input.pipeline == "seed_hudi")
+        .expect("the seed follows");
+    assert_eq!(seed.outcome, Some(Outcome::Succeeded));
+    assert_eq!(seed.input.only, reload.only);
+    end_state(&world);
+}
+
+#[test]
+fn a_resume_covers_what_is_enabled_now() {
+    let world = world(4);
+    seeded(&world, 4, world.now().plus_seconds(HOUR));
+    world.items.borrow_mut()[7]["enabled"] = json!(false);
+    for table in ["public.t0001", "public.t0002"] {
+        behave(&world, table, 60, End::Vanishes);
+    }
+    let root = start(&world, &manual("jdbc_load", "k"));
+    let mut simulation = simulation(&world);
+    run_for(&mut simulation, 2 * HOUR);
+    assert_eq!(run(&world, &root).outcome, Some(Outcome::Partial));
+    world.behaviours.borrow_mut().clear();
+    world.items.borrow_mut()[5]["enabled"] = json!(false);
+    world.items.borrow_mut()[7]["enabled"] = json!(true);
+    let input = at_once(control::resume(&world, &root))
+        .expect("at once")
+        .expect("something is left");
+    let resume = start(&world, &input);
+    run_for(&mut simulation, 6 * HOUR);
+    let resume = run(&world, &resume);
+    assert_eq!(
+        resume.outcome,
+        Some(Outcome::Succeeded),
+        "{:?}",
+        resume.cause
+    );
+    let ran: Vec<String> = world.clusters.borrow()[1]
+        .steps
+        .iter()
+        .map(|step| step.request.name.clone())
+        .collect();
+    assert_eq!(ran, ["00001-a1-public.t0002", "00002-a1-public.t0003"]);
+    assert_eq!(outcome_of(&world, "seed_hudi"), Some(Outcome::Succeeded));
+    end_state(&world);
+}
+
+#[test]
+fn the_third_skip_in_a_row_is_told_and_not_the_fourth() {
+    let world = world(1);
+    world.items.borrow_mut()[1]["next_pipeline"]["enabled"] = json!(false);
+    world.items.borrow_mut()[1]["notify"] = json!("changes");
+    behave(&world, "public.t0000", 5 * HOUR, End::Succeeds { rows: 1 });
+    start(&world, &manual("jdbc_load", "k"));
+    let mut simulation = simulation(&world);
+    run_for(&mut simulation, 60);
+    for hour in 1..=4 {
+        let mut input = manual("jdbc_load", &format!("at {hour}"));
+        input.trigger.kind = TriggerKind::Schedule;
+        input.trigger.due = Some(world.now());
+        input.trigger.interval_minutes = Some(60);
+        let id = start(&world, &input);
+        run_for(&mut simulation, HOUR);
+        assert_eq!(run(&world, &id).outcome, Some(Outcome::Skipped));
+        assert_eq!(
+            mails(&world).len(),
+            usize::from(hour >= 3),
+            "{hour} skipped"
+        );
+    }
+    run_for(&mut simulation, 6 * HOUR);
+    end_state(&world);
+}
+
+#[test]
 fn a_second_resume_of_a_run_that_never_had_a_plan_repeats_nothing() {
     let world = world(3);
     let good = world.items.borrow().clone();
@@ -396,6 +487,36 @@ fn what_cannot_be_planned_is_a_failed_run_with_a_mail_and_no_cluster() {
         );
         assert_eq!(mails(&world).len(), 1);
         assert!(world.clusters.borrow().is_empty());
+        end_state(&world);
+    }
+}
+
+#[test]
+fn a_configuration_that_is_not_the_generation_that_it_states_is_waited_for() {
+    let edited_after_import = |world: &World| {
+        let item = normal::generation_item("shop", &world.items.borrow());
+        world.items.borrow_mut().push(item);
+        world.items.borrow_mut()[1]["timeout_minutes"] = json!(90);
+    };
+    for (import_ends, outcome) in [(true, Outcome::Succeeded), (false, Outcome::Failed)] {
+        let world = world(1);
+        edited_after_import(&world);
+        world.items.borrow_mut()[1]["next_pipeline"]["enabled"] = json!(false);
+        let id = start(&world, &manual("jdbc_load", "k"));
+        let mut simulation = simulation(&world);
+        run_for(&mut simulation, 1);
+        assert_eq!(run(&world, &id).plan, None);
+        if import_ends {
+            world.items.borrow_mut().pop();
+            let item = normal::generation_item("shop", &world.items.borrow());
+            world.items.borrow_mut().push(item);
+        }
+        run_for(&mut simulation, 6 * HOUR);
+        let run = run(&world, &id);
+        assert_eq!(run.outcome, Some(outcome), "{:?}", run.cause);
+        let cause = run.cause.map(|cause| cause.error);
+        let expected = (!import_ends).then_some("ConfigMoving");
+        assert_eq!(cause.as_deref(), expected);
         end_state(&world);
     }
 }
@@ -579,6 +700,38 @@ fn waiting_is_bounded() {
             .is_some_and(|skip| skip.starts_with("QueueTimeout"))
     );
     end_state(&world);
+}
+
+#[test]
+fn an_hour_in_the_queue_fits_the_history_however_often_the_first_looks_are() {
+    let world = world(1);
+    behave(&world, "public.t0000", 9 * HOUR, End::Succeeds { rows: 1 });
+    world.items.borrow_mut()[1]["next_pipeline"]["enabled"] = json!(false);
+    let mut simulation = simulation(&world);
+    simulation.settings.poll_seconds = 1;
+    start(&world, &manual("jdbc_load", "a"));
+    run_for(&mut simulation, 60);
+    let second = start(&world, &manual("jdbc_load", "b"));
+    run_for(&mut simulation, 2 * HOUR);
+    assert_eq!(run(&world, &second).outcome, Some(Outcome::Skipped));
+    run_for(&mut simulation, 18 * HOUR);
+    end_state(&world);
+}
+
+#[test]
+fn a_cluster_that_never_goes_away_is_watched_for_a_day_by_its_execution() {
+    let world = world(1);
+    let id = start(&world, &manual("jdbc_load", "k"));
+    let mut simulation = simulation(&world);
+    simulation.settings.poll_seconds = 1;
+    run_for(&mut simulation, 250);
+    world.clusters.borrow_mut()[0].stuck = true;
+    run_for(&mut simulation, 24 * HOUR);
+    let execution = world.executions.borrow()[0].clone();
+    assert_eq!(
+        (execution.name, execution.status),
+        (id, ExecutionStatus::Running)
+    );
 }
 
 #[test]

@@ -3,12 +3,14 @@
 use crate::context::{Trouble, deployment};
 use crate::print::say;
 use local::Local;
+use local::executions::DRIVER_GRACE_SECONDS;
 use local::process::Internal;
 use local::runner::{Host, drive_chain};
 use pipeline::run::{Run, RunStatus};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tasks::cluster::terminal;
 use tasks::error::TaskError;
 use tasks::port::{Clusters, Executions, PortError};
@@ -18,6 +20,10 @@ use tasks::{Settings, dispatch, sweep};
 
 /// Between the first looks at a queue, a cluster and its steps: on one machine a look costs nothing.
 const POLL_SECONDS: i64 = 1;
+/// The task that is repeated while a run waits for others to end.
+const ADMIT: &str = "admit";
+/// Between two looks at whether an execution that was started just now is driven.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// How the outbox entry of a chained run ends.
 const CHAIN_ENTRY: &str = "#chain";
 
@@ -53,6 +59,9 @@ impl<'a> Tasks<'a> {
 
 impl Host for Tasks<'_> {
     async fn run_task(&self, task: &str, input: Value) -> Result<Value, TaskError> {
+        if task == ADMIT {
+            drive_lost(self.local)?;
+        }
         dispatch(self.local, &self.settings, task, input).await
     }
 
@@ -122,6 +131,26 @@ pub fn drive_apart(local: &Local, execution: &str) -> Result<(), Trouble> {
         .map_err(|error| Trouble::failed(format!("no driver can be started: {error}")))
 }
 
+/// A run that waits sees to it that those before it go on: their drivers may have been killed.
+fn drive_lost(local: &Local) -> Result<(), TaskError> {
+    for execution in local.executions_without_driver()? {
+        // One that cannot be started now may be at the next look.
+        if let Err(trouble) = drive_apart(local, &execution) {
+            say(&format!("warning: {}", trouble.message));
+        }
+    }
+    Ok(())
+}
+
+/// Executions that nobody drives. One that was started just now is given the time in which its starter begins to.
+async fn without_driver(local: &Local) -> Result<Vec<String>, Trouble> {
+    let patience = Instant::now() + Duration::from_secs(DRIVER_GRACE_SECONDS.unsigned_abs());
+    while Instant::now() < patience && !local.executions_just_started()?.is_empty() {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    Ok(local.executions_without_driver()?)
+}
+
 /// What a sweep did.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Repaired {
@@ -152,7 +181,7 @@ impl Repaired {
 
 /// Makes ledger, executions and clusters agree, and has executions without a driver driven.
 pub async fn repair(local: &Local) -> Result<Repaired, Trouble> {
-    let mut resumed = local.executions_without_driver()?;
+    let mut resumed = without_driver(local).await?;
     let before = running(local).await?;
     let swept = sweep::run(local, POLL_SECONDS).await?;
     if swept.sent.iter().any(|entry| entry.ends_with(CHAIN_ENTRY)) {

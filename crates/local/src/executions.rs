@@ -9,7 +9,7 @@ use serde_json::Value;
 use tasks::port::{Clock, ExecutionDescription, ExecutionStatus, Executions, PortError, Started};
 
 /// Whoever starts an execution begins to drive it so soon, or does not.
-const DRIVER_GRACE_SECONDS: i64 = 2;
+pub const DRIVER_GRACE_SECONDS: i64 = 2;
 
 impl Executions for Local {
     async fn start_execution(&self, name: &str, input: &Value) -> Result<Started, PortError> {
@@ -81,24 +81,36 @@ pub struct HistoryEvent {
 impl Local {
     /// Executions that run and that no process drives, oldest first.
     pub fn executions_without_driver(&self) -> Result<Vec<String>, PortError> {
+        self.undriven("started <= ?1")
+    }
+
+    /// Executions that were started just now and that no process drives yet.
+    pub fn executions_just_started(&self) -> Result<Vec<String>, PortError> {
+        self.undriven("started > ?1")
+    }
+
+    /// Of the running ones those that no process drives, by how `started` compares with the end of the grace.
+    fn undriven(&self, age: &str) -> Result<Vec<String>, PortError> {
         let youngest = self.now().plus_seconds(-DRIVER_GRACE_SECONDS);
         let names: Vec<String> = {
             let database = self.database();
             let mut statement = database
-                .prepare_cached("SELECT name FROM executions WHERE status = 'RUNNING' AND started <= ?1 ORDER BY number")
+                .prepare_cached(&format!(
+                    "SELECT name FROM executions WHERE status = 'RUNNING' AND {age} ORDER BY number"
+                ))
                 .map_err(port_error)?;
             statement
                 .query_map([youngest.0], |row| row.get(0))
                 .and_then(Iterator::collect)
                 .map_err(port_error)?
         };
-        let mut lost = Vec::new();
+        let mut undriven = Vec::new();
         for name in names {
             if !self.is_driven(&name)? {
-                lost.push(name);
+                undriven.push(name);
             }
         }
-        Ok(lost)
+        Ok(undriven)
     }
 
     /// Whether a process drives this execution at this moment.

@@ -8,8 +8,14 @@ use crate::run::{Chain, Run, StartInput, Trigger, TriggerKind};
 pub const CHAIN_DEPTH_MAX: u32 = 20;
 
 /// The start input of the chained run, if its condition holds. `family_complete`: every enabled table has a success,
-/// in this run or in those that it resumes.
-pub fn next(run: &Run, plan: &Plan, outcome: Outcome, family_complete: bool) -> Option<StartInput> {
+/// in this run or in those that it resumes. `asked`: what the first of them was started with.
+pub fn next(
+    run: &Run,
+    asked: &StartInput,
+    plan: &Plan,
+    outcome: Outcome,
+    family_complete: bool,
+) -> Option<StartInput> {
     let (pipeline, on) = match run.input.chain {
         Chain::Stop => return None,
         Chain::Reload => (
@@ -44,7 +50,7 @@ pub fn next(run: &Run, plan: &Plan, outcome: Outcome, family_complete: bool) -> 
         resumes: None,
         depth: run.input.depth + 1,
         only: match run.input.chain {
-            Chain::Reload => run.input.only.clone(),
+            Chain::Reload => asked.only.clone(),
             Chain::Configured | Chain::Stop => None,
         },
         chain: run.input.chain,

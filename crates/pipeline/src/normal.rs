@@ -159,6 +159,11 @@ pub fn declared_generation(items: &[Value]) -> Option<String> {
     Some(text(item, "generation").to_owned())
 }
 
+/// Whether the items are those that their generation item states, where there is one: an import writes it last.
+pub fn is_one_generation(items: &[Value]) -> bool {
+    declared_generation(items).is_none_or(|declared| declared == generation(items))
+}
+
 /// The item that states the digest of the others.
 pub fn generation_item(identifier: &str, items: &[Value]) -> Value {
     serde_json::json!({

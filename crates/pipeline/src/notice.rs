@@ -142,13 +142,10 @@ fn subject(told: &Told<'_>) -> String {
     let detail = match told.outcome {
         Outcome::Succeeded if counts.succeeded == 0 => " (nothing to do)".to_owned(),
         Outcome::Succeeded => format!(" ({} steps, {} rows)", counts.succeeded, counts.rows),
-        Outcome::Partial => format!(
-            " ({} of {all} steps failed)",
-            counts.failed + counts.not_run
-        ),
+        Outcome::Partial => unsuccessful(counts, all),
         Outcome::Failed | Outcome::Aborted => match &told.run.cause {
             Some(cause) => format!(" ({})", cause.error),
-            None => String::new(),
+            None => unsuccessful(counts, all),
         },
         Outcome::Skipped => String::new(),
     };
@@ -156,6 +153,13 @@ fn subject(told: &Told<'_>) -> String {
         "[headwater] {} {}: {}{detail}",
         input.identifier, input.pipeline, told.outcome
     ))
+}
+
+fn unsuccessful(counts: &Counts, all: u32) -> String {
+    format!(
+        " ({} of {all} steps failed)",
+        counts.failed + counts.not_run
+    )
 }
 
 /// Printable ASCII on one line, cut to what SNS takes.
@@ -228,11 +232,17 @@ fn body(told: &Told<'_>) -> String {
             line(format!("  {name}"));
         }
     }
-    if told.outcome != Outcome::Succeeded {
-        line(format!(
-            "\nhint: headwater show {0}; headwater resume {0}",
-            run.run_id
-        ));
+    // One command a line: a mail program does not break it.
+    let commands: &[&str] = match told.outcome {
+        Outcome::Succeeded => &[],
+        Outcome::Skipped => &["show"],
+        Outcome::Partial | Outcome::Failed | Outcome::Aborted => &["show", "logs", "resume"],
+    };
+    if !commands.is_empty() {
+        line("\nWhat to type next:".to_owned());
+    }
+    for command in commands {
+        line(format!("  headwater {command} {}", run.run_id));
     }
     text
 }

@@ -10,6 +10,7 @@ use pipeline::admission::{
     Admission, Admissions, Candidate, Footprint, LiveRun, Skip, Ticket, decide,
 };
 use pipeline::plan::Frozen;
+use pipeline::progress::wait_seconds;
 use pipeline::run::RunStatus;
 
 pub async fn run(
@@ -75,7 +76,9 @@ async fn take(
             (record.admit(live_run), State::of(run, Decision::Admitted))
         }
         Admission::Queue { .. } if run.status == RunStatus::Queued => {
-            return Ok(State::of(run, Decision::Queued).wait(settings.poll_seconds));
+            let waited = live.now.seconds_since(run.received);
+            let seconds = wait_seconds(waited, settings.poll_seconds, true);
+            return Ok(State::of(run, Decision::Queued).wait(seconds));
         }
         Admission::Queue { .. } => {
             run.status = RunStatus::Queued;

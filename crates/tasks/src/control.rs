@@ -1,7 +1,7 @@
 //! What a person may ask for: start, cancel, resume, reload.
 
 use crate::error::TaskError;
-use crate::finish::{done, family};
+use crate::finish::{family, left};
 use crate::port::{Clock, Executions, Ledger, Objects, Started, WriteError};
 use crate::record::{self, Versioned};
 use crate::step::read_plan;
@@ -120,17 +120,7 @@ async fn unfinished(
         return Ok(root.input.only.clone());
     };
     let frozen = read_plan(ports, file).await?;
-    let done = done(ports, &family).await?;
-    let left: Vec<String> = frozen
-        .plan
-        .steps
-        .iter()
-        .map(|step| &step.name)
-        .chain(frozen.plan.faulty.iter().map(|faulty| &faulty.name))
-        .filter(|name| frozen.only.as_ref().is_none_or(|only| only.contains(name)))
-        .filter(|name| !done.contains(name))
-        .cloned()
-        .collect();
+    let left = left(ports, &root.run_id, &frozen.plan).await?;
     if left.is_empty() {
         Err(NoResume::NothingLeft(root.run_id.clone()))
     } else {

@@ -11,8 +11,8 @@ use pipeline::admission::Admissions;
 use pipeline::next::next;
 use pipeline::notice::{Counts, Told, notice, outcome, stuck_cluster, wanted};
 use pipeline::outcome::Outcome;
-use pipeline::plan::Frozen;
-use pipeline::progress::{StepAccount, StepEnd, account};
+use pipeline::plan::{Frozen, Plan};
+use pipeline::progress::{StepAccount, StepEnd, account, wait_seconds};
 use pipeline::report::{StepOutcome, StepResult};
 use pipeline::run::{Cause, Run, RunStatus, StartInput, Work};
 use pipeline::time::Timestamp;
@@ -64,7 +64,11 @@ pub async fn close_run(
     } else {
         Decision::Terminating
     };
-    Ok(State::of(&run.value, decision).wait(poll_seconds))
+    let closing_for = run
+        .value
+        .closing
+        .map_or(0, |closing| ports.now().seconds_since(closing));
+    Ok(State::of(&run.value, decision).wait(wait_seconds(closing_for, poll_seconds, false)))
 }
 
 /// From here no step of the run may commit or record a result: what is in the ledger is all there will be.
@@ -209,34 +213,48 @@ async fn chained(
     let Some(frozen) = &account.frozen else {
         return Ok(None);
     };
-    let complete = match &run.input.resumes {
-        None => true,
-        Some(resumed) => family_complete(ports, resumed, frozen, account).await?,
+    let Some(resumed) = &run.input.resumes else {
+        return Ok(next(run, &run.input, &frozen.plan, outcome, true));
     };
-    Ok(next(run, &frozen.plan, outcome, complete))
+    let asked = record::get_run(ports, resumed).await?.value.input;
+    let complete = family_complete(ports, resumed, frozen, account).await?;
+    Ok(next(run, &asked, &frozen.plan, outcome, complete))
 }
 
-/// Whether every enabled step has a success in the resumed run, in its other resumes, or in this one.
+/// Whether every enabled step that the resumed run was about has a success there, in its other resumes, or in this one.
 async fn family_complete(
     ports: &(impl Ledger + Objects),
     resumed: &str,
     frozen: &Frozen,
     account: &Account,
 ) -> Result<bool, TaskError> {
-    let mut done = done(ports, &family(ports, resumed).await?).await?;
-    done.extend(
+    let left = left(ports, resumed, &frozen.plan).await?;
+    let well = |name: &String| {
         account
             .accounts
             .iter()
-            .filter(|account| well(&account.end))
-            .map(|account| account.name.clone()),
-    );
-    Ok(frozen.plan.faulty.is_empty()
-        && frozen
-            .plan
-            .steps
-            .iter()
-            .all(|step| done.contains(&step.name)))
+            .any(|account| account.name == *name && well(&account.end))
+    };
+    Ok(left.iter().all(well))
+}
+
+/// The steps of a plan without a success in a run and its resumes, as far as that run was limited to them.
+pub async fn left(
+    ports: &(impl Ledger + Objects),
+    root: &str,
+    plan: &Plan,
+) -> Result<Vec<String>, TaskError> {
+    let family = family(ports, root).await?;
+    let done = done(ports, &family).await?;
+    let only = family.first().and_then(|root| root.input.only.as_ref());
+    let steps = plan.steps.iter().map(|step| &step.name);
+    let faulty = plan.faulty.iter().map(|faulty| &faulty.name);
+    Ok(steps
+        .chain(faulty)
+        .filter(|name| only.is_none_or(|only| only.contains(name)))
+        .filter(|name| !done.contains(name))
+        .cloned()
+        .collect())
 }
 
 fn well(end: &StepEnd) -> bool {

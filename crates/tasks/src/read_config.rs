@@ -2,12 +2,14 @@
 
 use crate::Settings;
 use crate::error::TaskError;
+use crate::finish::left;
 use crate::port::{Clock, ConfigTable, Ledger, Objects, WriteError};
 use crate::record::{self, Versioned};
 use crate::state::{Decision, State, TaskInput, freeze};
+use pipeline::normal::{GENERATION_KEY, is_one_generation};
 use pipeline::plan::{Frozen, PLAN_SCHEMA_VERSION, Plan};
 use pipeline::planning::{PlanRequest, plan};
-use pipeline::run::{Cause, Run, RunStatus, StartInput, run_id, sha256};
+use pipeline::run::{Cause, Run, RunStatus, StartInput, run_id};
 use serde_json::Value;
 
 /// Reads of the configuration until two agree.
@@ -82,23 +84,31 @@ async fn receive(
     Ok((run.value.owner_execution == execution).then_some(run))
 }
 
-/// All items, read until two reads agree: an edit in the middle of a read is not half seen.
+/// All items, read until two reads agree, with each other and with the generation that an import states last: an edit in
+/// the middle of a read is not half seen.
 async fn read_generation(
     ports: &impl ConfigTable,
     identifier: &str,
 ) -> Result<Vec<Value>, TaskError> {
-    let mut before: Option<(String, Vec<Value>)> = None;
+    let mut before: Option<Vec<Value>> = None;
     for _ in 0..READS_MAX {
         let items = ports.items(identifier).await?;
-        let digest = sha256(Value::Array(items.clone()).to_string().as_bytes());
-        match before {
-            Some((same, items)) if same == digest => return Ok(items),
-            _ => before = Some((digest, items)),
+        if before.as_ref() == Some(&items) && is_one_generation(&items) {
+            return Ok(items);
         }
+        before = Some(items);
     }
-    Err(TaskError::ConfigMoving(format!(
-        "the items of `{identifier}` changed in each of {READS_MAX} reads"
-    )))
+    Err(moving(identifier, &before.unwrap_or_default()))
+}
+
+fn moving(identifier: &str, items: &[Value]) -> TaskError {
+    TaskError::ConfigMoving(match is_one_generation(items) {
+        true => format!("the items of `{identifier}` changed in each of {READS_MAX} reads"),
+        false => format!(
+            "the items of `{identifier}` are not those that `{GENERATION_KEY}` states: an import is under way, or an item \
+             was written without `headwater import`"
+        ),
+    })
 }
 
 /// The plan, or why this run cannot have one.
@@ -123,7 +133,8 @@ fn decide(items: &[Value], settings: &Settings, input: &StartInput) -> Result<Pl
         plan.steps.iter().any(|step| step.name == *name)
             || plan.faulty.iter().any(|step| step.name == *name)
     };
-    match input.only.iter().flatten().find(|name| !known(name)) {
+    let unknown = input.only.iter().flatten().find(|name| !known(name));
+    match unknown.filter(|_| input.resumes.is_none()) {
         None => Ok(plan),
         Some(name) => Err(Cause::new(
             "StepUnknown",
@@ -139,11 +150,16 @@ async fn freeze_plan(
     plan: Plan,
 ) -> Result<State, TaskError> {
     let before = run.clone();
+    // What is left is seen in the present configuration: tables may have come and gone since the run that is resumed.
+    let only = match &run.value.input.resumes {
+        Some(root) => Some(left(ports, root, &plan).await?),
+        None => run.value.input.only.clone(),
+    };
     let frozen = Frozen {
         schema_version: PLAN_SCHEMA_VERSION,
         run_id: run.value.run_id.clone(),
         root_run_id: run.value.root_run_id().to_owned(),
-        only: run.value.input.only.clone(),
+        only,
         plan,
     };
     run.value.plan = Some(freeze(ports, &frozen.plan, &frozen.run_id, "plan", &frozen).await?);
