@@ -675,6 +675,32 @@ async fn changes_of_partitions_carry_their_parents_name() {
 }
 
 #[tokio::test]
+async fn a_partition_may_have_another_replica_identity_than_its_parent() {
+    let scene = Scene::prepared(
+        "CREATE TABLE a (id int PRIMARY KEY, note text) PARTITION BY RANGE (id);
+         CREATE TABLE a_all PARTITION OF a DEFAULT; ALTER TABLE a REPLICA IDENTITY FULL;
+         ALTER TABLE a_all ALTER note SET STORAGE EXTERNAL; INSERT INTO a VALUES (1, 'x'), (3, repeat('y', 9000))",
+        vec![table("a", &["id"])],
+    )
+    .await;
+    let running = scene.follow(PATIENT).await;
+    scene
+        .execute("UPDATE a SET id = 2 WHERE id = 1; UPDATE a SET note = 'z' WHERE id = 2")
+        .await;
+    scene.flushed(&running).await;
+    assert_eq!(scene.story("a"), ["D 1 -", "I 2 x", "U 2 z"]);
+    assert!(scene.state().needs_reseed.is_empty());
+
+    // The large value that it leaves is nowhere.
+    scene.execute("UPDATE a SET id = 4 WHERE id = 3").await;
+    scene.flushed(&running).await;
+    running.stop().await;
+    assert_eq!(scene.story("a")[3..], ["D 3 -"]);
+    let reason = &scene.state().needs_reseed["public.a"].reason;
+    assert!(reason.contains("`note`"), "{reason}");
+}
+
+#[tokio::test]
 async fn a_table_without_a_key_is_left_out_and_its_source_goes_on() {
     let scene = Scene::bare(
         "CREATE TABLE keyed (id int PRIMARY KEY); CREATE TABLE keyless (id int, note text);
