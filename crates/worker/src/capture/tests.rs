@@ -474,6 +474,22 @@ async fn an_unchanged_large_value_comes_from_the_old_row_or_the_table_needs_a_ne
 }
 
 #[tokio::test]
+async fn a_changed_key_is_told_though_the_key_is_not_known() {
+    let mut scene = Scene::prepared(
+        "CREATE TABLE a (id int PRIMARY KEY, note text); ALTER TABLE a REPLICA IDENTITY FULL; INSERT INTO a VALUES (1, 'x')",
+        vec![table("a", &["id"])],
+    )
+    .await;
+    // Its item is switched off for a while; what is captured then is merged later.
+    scene.setting.tables.clear();
+    let running = scene.follow(PATIENT).await;
+    scene.execute("UPDATE a SET id = 2").await;
+    scene.flushed(&running).await;
+    running.stop().await;
+    assert_eq!(scene.story("a"), ["D 1 x", "I 2 x"]);
+}
+
+#[tokio::test]
 async fn a_truncated_table_needs_a_new_seed_and_the_others_go_on() {
     let scene = Scene::prepared(
         "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)",
