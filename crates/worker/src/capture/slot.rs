@@ -235,6 +235,15 @@ pub fn stream_failed(setting: &Setting, error: &PgWireError) -> Failure {
             format!("another process reads the replication slot `{slot}`"),
         )
         .hint("two captures cannot share a slot: end the other one"),
+        // Where it is missing in the past, making it anew does not bring it back.
+        (_, Some("42704")) => Failure::new(
+            "PublicationLost",
+            format!("the source has no publication `{slot}`, or had none for a while"),
+        )
+        .hint(format!(
+            "SELECT pg_drop_replication_slot('{slot}'), then `{}`: changes in between are lost, so every table then needs a new load and seed",
+            setting.command("start")
+        )),
         (_, Some("53300" | "53400")) => {
             Failure::new("SourceBusy", "the source has no sender of changes left")
                 .hint("raise `max_wal_senders`")

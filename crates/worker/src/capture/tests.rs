@@ -490,6 +490,26 @@ async fn a_changed_key_is_told_though_the_key_is_not_known() {
 }
 
 #[tokio::test]
+async fn a_publication_that_was_lost_cannot_be_gone_on_with_and_says_so() {
+    let scene = Scene::prepared(
+        "CREATE TABLE a (id int PRIMARY KEY)",
+        vec![table("a", &["id"])],
+    )
+    .await;
+    let running = scene.follow(PATIENT).await;
+    scene.flushed(&running).await;
+    let slot = &scene.setting.slot;
+    scene.execute(&format!("DROP PUBLICATION {slot}")).await;
+    scene.execute("INSERT INTO a VALUES (1)").await;
+    let failure = running.failure().await;
+    assert_eq!(failure.error, "PublicationLost", "{failure:?}");
+    assert!(failure.hint.expect("a hint").contains(slot));
+    scene.prepare().await.expect("a new publication");
+    let running = scene.follow_to(PATIENT, None);
+    assert_eq!(running.failure().await.error, "PublicationLost");
+}
+
+#[tokio::test]
 async fn a_truncated_table_needs_a_new_seed_and_the_others_go_on() {
     let scene = Scene::prepared(
         "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)",
