@@ -510,6 +510,54 @@ async fn a_publication_that_was_lost_cannot_be_gone_on_with_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_table_that_was_out_of_the_publication_or_took_anothers_name_needs_a_new_seed() {
+    let names = ["renamed", "readded", "removed", "same"];
+    let tables = names.map(|name| format!("CREATE TABLE {name} (id int PRIMARY KEY)"));
+    let scene = Scene::prepared(
+        &tables.join("; "),
+        names.map(|name| table(name, &["id"])).into(),
+    )
+    .await;
+    let running = scene.follow(PATIENT).await;
+    scene.flushed(&running).await;
+    assert_eq!(scene.state().needs_reseed, BTreeMap::new());
+    let before = scene.state().heartbeat;
+
+    let slot = &scene.setting.slot;
+    scene
+        .execute(&format!(
+            "ALTER TABLE renamed RENAME TO old; CREATE TABLE public.renamed (id int PRIMARY KEY); INSERT INTO public.renamed VALUES (1);
+             ALTER PUBLICATION {slot} DROP TABLE readded"
+        ))
+        .await;
+    scene.execute("INSERT INTO readded VALUES (1)").await;
+    scene.prepare().await.expect("again");
+    scene.flushed(&running).await;
+    let state = scene.state();
+    let marked: Vec<&str> = state.needs_reseed.keys().map(String::as_str).collect();
+    assert_eq!(marked, ["public.old", "public.readded", "public.renamed"]);
+    assert!(
+        state
+            .needs_reseed
+            .values()
+            .all(|mark| mark.at.timestamp() > before)
+    );
+
+    // Each beat looks, though nobody asks.
+    scene
+        .execute(&format!("ALTER PUBLICATION {slot} DROP TABLE removed"))
+        .await;
+    let beat = slot::count(&scene.database.client, slot, Beat::Alive);
+    beat.await.expect("a beat");
+    while scene.state().tables.contains(&"public.removed".to_owned()) {
+        assert!(!running.task.is_finished(), "capture ended");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(scene.state().needs_reseed.contains_key("public.removed"));
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_truncated_table_needs_a_new_seed_and_the_others_go_on() {
     let scene = Scene::prepared(
         "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)",
