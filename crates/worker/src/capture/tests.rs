@@ -474,42 +474,6 @@ async fn an_unchanged_large_value_comes_from_the_old_row_or_the_table_needs_a_ne
 }
 
 #[tokio::test]
-async fn a_changed_key_is_told_though_the_key_is_not_known() {
-    let mut scene = Scene::prepared(
-        "CREATE TABLE a (id int PRIMARY KEY, note text); ALTER TABLE a REPLICA IDENTITY FULL; INSERT INTO a VALUES (1, 'x')",
-        vec![table("a", &["id"])],
-    )
-    .await;
-    // Its item is switched off for a while; what is captured then is merged later.
-    scene.setting.tables.clear();
-    let running = scene.follow(PATIENT).await;
-    scene.execute("UPDATE a SET id = 2").await;
-    scene.flushed(&running).await;
-    running.stop().await;
-    assert_eq!(scene.story("a"), ["D 1 x", "I 2 x"]);
-}
-
-#[tokio::test]
-async fn a_publication_that_was_lost_cannot_be_gone_on_with_and_says_so() {
-    let scene = Scene::prepared(
-        "CREATE TABLE a (id int PRIMARY KEY)",
-        vec![table("a", &["id"])],
-    )
-    .await;
-    let running = scene.follow(PATIENT).await;
-    scene.flushed(&running).await;
-    let slot = &scene.setting.slot;
-    scene.execute(&format!("DROP PUBLICATION {slot}")).await;
-    scene.execute("INSERT INTO a VALUES (1)").await;
-    let failure = running.failure().await;
-    assert_eq!(failure.error, "PublicationLost", "{failure:?}");
-    assert!(failure.hint.expect("a hint").contains(slot));
-    scene.prepare().await.expect("a new publication");
-    let running = scene.follow_to(PATIENT, None);
-    assert_eq!(running.failure().await.error, "PublicationLost");
-}
-
-#[tokio::test]
 async fn a_table_that_was_out_of_the_publication_or_took_anothers_name_needs_a_new_seed() {
     let names = ["renamed", "readded", "removed", "same"];
     let tables = names.map(|name| format!("CREATE TABLE {name} (id int PRIMARY KEY)"));
@@ -555,6 +519,42 @@ async fn a_table_that_was_out_of_the_publication_or_took_anothers_name_needs_a_n
     }
     assert!(scene.state().needs_reseed.contains_key("public.removed"));
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_changed_key_is_told_though_the_key_is_not_known() {
+    let mut scene = Scene::prepared(
+        "CREATE TABLE a (id int PRIMARY KEY, note text); ALTER TABLE a REPLICA IDENTITY FULL; INSERT INTO a VALUES (1, 'x')",
+        vec![table("a", &["id"])],
+    )
+    .await;
+    // Its item is switched off for a while; what is captured then is merged later.
+    scene.setting.tables.clear();
+    let running = scene.follow(PATIENT).await;
+    scene.execute("UPDATE a SET id = 2").await;
+    scene.flushed(&running).await;
+    running.stop().await;
+    assert_eq!(scene.story("a"), ["D 1 x", "I 2 x"]);
+}
+
+#[tokio::test]
+async fn a_publication_that_was_lost_cannot_be_gone_on_with_and_says_so() {
+    let scene = Scene::prepared(
+        "CREATE TABLE a (id int PRIMARY KEY)",
+        vec![table("a", &["id"])],
+    )
+    .await;
+    let running = scene.follow(PATIENT).await;
+    scene.flushed(&running).await;
+    let slot = &scene.setting.slot;
+    scene.execute(&format!("DROP PUBLICATION {slot}")).await;
+    scene.execute("INSERT INTO a VALUES (1)").await;
+    let failure = running.failure().await;
+    assert_eq!(failure.error, "PublicationLost", "{failure:?}");
+    assert!(failure.hint.expect("a hint").contains(slot));
+    scene.prepare().await.expect("a new publication");
+    let running = scene.follow_to(PATIENT, None);
+    assert_eq!(running.failure().await.error, "PublicationLost");
 }
 
 #[tokio::test]
