@@ -78,7 +78,7 @@ async fn attempt(arguments: Arguments) -> Result<ExitCode, Failure> {
         claim,
     };
     watch.clone().exit_when_over();
-    let worked = AssertUnwindSafe(work(&local, &frozen, step, &watch, &*tally))
+    let worked = AssertUnwindSafe(work(&local, &frozen, step, &watch, &tally))
         .catch_unwind()
         .await
         .unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
