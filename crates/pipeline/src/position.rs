@@ -152,6 +152,9 @@ pub struct CaptureIdentity {
     pub system_identifier: String,
     /// The count of the newest heartbeat in files: a database that has counted less was set back.
     pub beat: u64,
+    /// What tells a followed table from another that has its name since, or was out of the publication in between.
+    #[serde(default)]
+    pub places: std::collections::BTreeMap<String, u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

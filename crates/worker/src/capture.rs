@@ -93,11 +93,6 @@ struct Pace {
     flush_seconds: u64,
 }
 
-/// Asks the capture that reads this slot to bring all that is committed now into files at once.
-pub async fn ask_to_flush(client: &tokio_postgres::Client, slot: &str) -> Result<(), Failure> {
-    slot::count(client, slot, slot::Beat::Flush).await
-}
-
 /// Changes held in memory at most. A file of them is a tenth of that.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Often enough to see a dead capture soon; rare enough to leave a quiet database quiet.

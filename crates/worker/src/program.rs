@@ -15,6 +15,8 @@ use tokio::process::Command;
 const ROOT_CAUSE_LINES_MAX: usize = 20;
 /// Characters of one of them.
 const LINE_CHARACTERS_MAX: usize = 400;
+/// Bytes in which these are: of a longer line the rest is passed on only.
+const LINE_BYTES_MAX: usize = 4 * LINE_CHARACTERS_MAX;
 /// Stands for the run's id in arguments.
 const RUN_ID_TOKEN: &str = "{run_id}";
 
@@ -73,19 +75,35 @@ async fn pass_on(stderr: impl AsyncRead + Unpin) -> Vec<String> {
     let mut last = VecDeque::new();
     let mut line = Vec::new();
     // A pipe that breaks ends like one that was closed: the exit status says what happened.
-    while matches!(reader.read_until(b'\n', &mut line).await, Ok(1..)) {
-        let _ = std::io::stderr().write_all(&line);
-        let text = String::from_utf8_lossy(&line);
-        let text = text.trim_end();
-        if !text.is_empty() {
-            last.push_back(text.chars().take(LINE_CHARACTERS_MAX).collect());
+    while let Ok(bytes) = reader.fill_buf().await
+        && !bytes.is_empty()
+    {
+        let _ = std::io::stderr().write_all(bytes);
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let room = LINE_BYTES_MAX.saturating_sub(line.len());
+            line.extend_from_slice(&piece[..piece.len().min(room)]);
+            if piece.ends_with(b"\n") {
+                keep(&mut last, &line);
+                line.clear();
+            }
         }
-        if last.len() > ROOT_CAUSE_LINES_MAX {
-            last.pop_front();
-        }
-        line.clear();
+        let passed = bytes.len();
+        reader.consume(passed);
     }
+    keep(&mut last, &line);
     last.into()
+}
+
+fn keep(last: &mut VecDeque<String>, line: &[u8]) {
+    let text = String::from_utf8_lossy(line);
+    let text = text.trim_end();
+    if text.is_empty() {
+        return;
+    }
+    last.push_back(text.chars().take(LINE_CHARACTERS_MAX).collect());
+    if last.len() > ROOT_CAUSE_LINES_MAX {
+        last.pop_front();
+    }
 }
 
 fn not_started(program: &str, error: &std::io::Error) -> Failure {
@@ -161,6 +179,12 @@ mod tests {
         assert!(failure.message.ends_with("exit status 3"), "{failure}");
         assert_eq!(failure.causes.len(), ROOT_CAUSE_LINES_MAX);
         assert_eq!(failure.causes.last().map(String::as_str), Some("line 30"));
+        let endless = "{ head -c 9000 /dev/zero | tr '\\0' x; echo; printf 'no end'; } >&2; exit 1";
+        let failure = run_shell(endless).await.expect_err("it fails");
+        assert_eq!(
+            failure.causes,
+            ["x".repeat(LINE_CHARACTERS_MAX), "no end".to_owned()]
+        );
         let killed = run_shell("kill -9 $$").await.expect_err("it fails");
         assert!(killed.message.ends_with("killed by signal 9"), "{killed}");
     }

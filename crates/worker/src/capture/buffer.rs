@@ -201,7 +201,8 @@ fn unchanged<'a>(
         Before::Key(old) if column.key => old.get_column(index),
         Before::Key(_) | Before::Nothing => None,
     };
-    old.filter(|value| !value.is_unchanged())
+    // A large value is not NULL: the row before is called whole where its partition gives only a key and its parent is to give all.
+    old.filter(|value| !value.is_unchanged() && !value.is_null())
         .ok_or_else(|| Uncarried::Unchanged(column.name.clone()))
 }
 

@@ -95,7 +95,8 @@ pub async fn read(
             Ok(carried) => shape.push(ShapeColumn {
                 carried,
                 key: identity != IDENTITY_FULL && column.is_key(),
-                record_key: record_key.contains(&name),
+                // As long as it is not known, each column may be of it.
+                record_key: record_key.is_empty() || record_key.contains(&name),
                 name,
             }),
             Err(refused) => {

@@ -8,6 +8,7 @@ use crate::source::{SESSION, connect, failed};
 use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationConfig};
 use pipeline::path::TableName;
 use pipeline::time::Timestamp;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio_postgres::{Client, Row};
 
@@ -164,19 +165,41 @@ pub async fn keep_counting(secret: Secret, slot: String, every: Duration) -> Fai
     }
 }
 
-/// The tables of the publication, without our own, as `schema.table`, sorted.
-pub async fn published(client: &Client, publication: &str) -> Result<Vec<String>, Failure> {
-    let statement = "SELECT schemaname::text, tablename::text FROM pg_publication_tables
-        WHERE pubname = $1 AND NOT (schemaname = $2 AND tablename = $3) ORDER BY 1, 2";
+/// What is published, and the source's clock right afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The tables of the publication without our own, as `schema.table`, and the place of each: a table that is added again gets a new one.
+    pub places: BTreeMap<String, u32>,
+    pub seen: Timestamp,
+}
+
+pub async fn published(client: &Client, publication: &str) -> Result<Published, Failure> {
+    let statement = "SELECT t.schemaname::text, t.tablename::text, coalesce(r.oid, c.oid)
+        FROM pg_publication_tables t JOIN pg_publication p ON p.pubname = t.pubname
+          JOIN pg_namespace s ON s.nspname = t.schemaname JOIN pg_class c ON c.relnamespace = s.oid AND c.relname = t.tablename
+          LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
+        WHERE t.pubname = $1 AND NOT (t.schemaname = $2 AND t.tablename = $3)";
     let rows = client
         .query(statement, &[&publication, &HEARTBEAT.0, &HEARTBEAT.1])
         .await
         .map_err(|error| failed("the source's publications cannot be read", &error))?;
-    let names = rows.iter().map(|row| TableName {
-        schema: row.get(0),
-        table: row.get(1),
+    let places = rows.iter().map(|row| {
+        let name = TableName {
+            schema: row.get(0),
+            table: row.get(1),
+        };
+        (name.to_string(), row.get(2))
     });
-    Ok(names.map(|name| name.to_string()).collect())
+    Ok(Published {
+        places: places.collect(),
+        seen: clock(client).await?,
+    })
+}
+
+async fn clock(client: &Client) -> Result<Timestamp, Failure> {
+    let statement = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+    let row = one(client, statement, "the source's clock cannot be read").await?;
+    Ok(Timestamp(row.get(0)))
 }
 
 /// Begins the stream at a position, in a session with the settings of every other.
@@ -235,6 +258,15 @@ pub fn stream_failed(setting: &Setting, error: &PgWireError) -> Failure {
             format!("another process reads the replication slot `{slot}`"),
         )
         .hint("two captures cannot share a slot: end the other one"),
+        // Where it is missing in the past, making it anew does not bring it back.
+        (_, Some("42704")) => Failure::new(
+            "PublicationLost",
+            format!("the source has no publication `{slot}`, or had none for a while"),
+        )
+        .hint(format!(
+            "SELECT pg_drop_replication_slot('{slot}'), then `{}`: changes in between are lost, so every table then needs a new load and seed",
+            setting.command("start")
+        )),
         (_, Some("53300" | "53400")) => {
             Failure::new("SourceBusy", "the source has no sender of changes left")
                 .hint("raise `max_wal_senders`")

@@ -84,7 +84,7 @@ pub fn broken(state: &CaptureState, seen: &Seen) -> Result<Option<&'static str>,
 }
 
 /// The state in which an epoch begins, with these tables.
-pub fn begin(seen: &Seen, tables: Vec<String>) -> CaptureState {
+pub fn begin(seen: &Seen, places: &BTreeMap<String, u32>) -> CaptureState {
     CaptureState {
         schema_version: SCHEMA_VERSION,
         epoch: format!("{}/{}/{}", seen.system_identifier, seen.slot, seen.token),
@@ -94,10 +94,11 @@ pub fn begin(seen: &Seen, tables: Vec<String>) -> CaptureState {
         started: seen.clock,
         last_seq: ChangeSeq::new(Timestamp(0), 0),
         needs_reseed: BTreeMap::new(),
-        tables,
+        tables: places.keys().cloned().collect(),
         identity: CaptureIdentity {
             system_identifier: seen.system_identifier.clone(),
             beat: seen.beat,
+            places: places.clone(),
         },
     }
 }
@@ -116,7 +117,7 @@ mod tests {
             clock: Timestamp(0),
             token: "t".into(),
         };
-        let state = begin(&seen, Vec::new());
+        let state = begin(&seen, &BTreeMap::new());
         let story = |change: fn(&mut Seen)| {
             let mut seen = seen.clone();
             change(&mut seen);

@@ -155,20 +155,19 @@ async fn resumed(
         .flatten();
     let mut state = match (known, broken) {
         (Some(known), None) => known,
-        (None, _) => state::begin(&seen, published.clone()),
+        (None, _) => state::begin(&seen, &published.places),
         (Some(known), Some(reason)) => {
             watch.warn(&format!(
                 "capture begins anew, because {reason}: changes after {} may be missing, and every table needs a new load and seed",
                 known.heartbeat
             ));
-            state::begin(&seen, published.clone())
+            state::begin(&seen, &published.places)
         }
     };
     tables::refresh(
         &mut state,
         &published,
         &setting.tables,
-        seen.clock,
         &setting.command("start"),
     );
     state::write(setting, &state)?;
@@ -209,7 +208,7 @@ struct Done {
     until: Lsn,
     heartbeat: Option<(Timestamp, u64)>,
     last_seq: ChangeSeq,
-    /// Somebody waits for it, and may have changed what is published.
+    /// Somebody waits for it, and may have changed the items.
     asked: bool,
     /// The source waits for it: a server that shuts down does.
     waited_for: bool,
@@ -557,8 +556,9 @@ impl<W: Watch> Stream<'_, W> {
             self.state.heartbeat = heartbeat.max(self.state.heartbeat);
             self.state.identity.beat = beat;
             if done.asked {
-                self.refresh(heartbeat).await?;
+                self.read_items();
             }
+            self.refresh().await?;
         }
         self.state.flushed_lsn = done.until.to_string();
         self.state.last_seq = done.last_seq;
@@ -592,18 +592,11 @@ impl<W: Watch> Stream<'_, W> {
         state::write(&self.setting, &self.state)
     }
 
-    /// Who asks for a flush may have changed what is published before.
-    async fn refresh(&mut self, asked: Timestamp) -> Result<(), Failure> {
+    /// What the heartbeat covers is told only of tables that are published still.
+    async fn refresh(&mut self) -> Result<(), Failure> {
         let published = slot::published(&self.client, &self.setting.slot).await?;
-        self.read_items();
         let command = self.setting.command("start");
-        tables::refresh(
-            &mut self.state,
-            &published,
-            &self.setting.tables,
-            asked,
-            &command,
-        );
+        tables::refresh(&mut self.state, &published, &self.setting.tables, &command);
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Which tables are followed, and which need a new seed because for a while they were not.
 
+use super::slot::Published;
 use pipeline::planning::FollowedTable;
 use pipeline::position::{CaptureState, NeedsReseed};
 use pipeline::seq::ChangeSeq;
@@ -17,25 +18,32 @@ pub fn is_for_good(mark: &NeedsReseed) -> bool {
     mark.at == for_good()
 }
 
-/// Brings the state to what the publication holds now. A table that is new in it, or wanted and not in it, needs a new seed.
+/// Brings the state to what the publication holds now. A table that is new in it, that took another's place or name, or that is
+/// wanted and not in it, needs a new seed.
 pub fn refresh(
     state: &mut CaptureState,
-    published: &[String],
+    published: &Published,
     wanted: &[FollowedTable],
-    clock: Timestamp,
     command: &str,
 ) {
-    let published: BTreeSet<String> = published.iter().cloned().collect();
     let before: BTreeSet<String> = state.tables.drain(..).collect();
+    let places = std::mem::replace(&mut state.identity.places, published.places.clone());
     let for_good = for_good();
-    let still_missing = |name: &String| !published.contains(name);
+    let still_missing = |name: &String| !published.places.contains_key(name);
     state
         .needs_reseed
         .retain(|name, mark| mark.at != for_good || still_missing(name));
-    for name in published.difference(&before) {
+    for (name, place) in &published.places {
+        let reason = match places.get(name) {
+            _ if !before.contains(name) => "its changes were not captured before",
+            Some(known) if known != place => {
+                "it is another table than before, or its changes were not captured for a while"
+            }
+            _ => continue,
+        };
         let mark = NeedsReseed {
-            reason: "its changes were not captured before".to_owned(),
-            at: ChangeSeq::new(clock, 0),
+            reason: reason.to_owned(),
+            at: ChangeSeq::new(published.seen, 0),
         };
         state.needs_reseed.insert(name.clone(), mark);
     }
@@ -50,7 +58,7 @@ pub fn refresh(
         };
         state.needs_reseed.insert(name, mark);
     }
-    state.tables = published.into_iter().collect();
+    state.tables = published.places.keys().cloned().collect();
 }
 
 #[cfg(test)]
@@ -59,6 +67,7 @@ mod tests {
     use crate::capture::state::{Seen, begin};
     use pgwire_replication::Lsn;
     use pipeline::path::TableName;
+    use std::collections::BTreeMap;
 
     #[test]
     fn a_table_that_was_not_followed_for_a_while_needs_a_new_seed() {
@@ -79,31 +88,40 @@ mod tests {
             clock: noon,
             token: String::new(),
         };
-        let mut state = begin(&seen, vec!["s.a".into()]);
+        let published = |names: &[(&str, u32)], seen| Published {
+            places: names
+                .iter()
+                .map(|(name, place)| (name.to_string(), *place))
+                .collect(),
+            seen,
+        };
+        let mut state = begin(&seen, &BTreeMap::from([("s.a".into(), 1)]));
         let healed_by = |state: &CaptureState, name: &str, seed: Timestamp| {
             let mark = state.needs_reseed.get(name);
             mark.is_none_or(|mark| mark.at < ChangeSeq::new(seed, 0))
         };
         let years_later = noon.plus_seconds(1_000_000_000);
 
-        refresh(&mut state, &["s.a".into()], &wanted, noon, "start");
+        let now = published(&[("s.a", 1)], noon);
+        refresh(&mut state, &now, &wanted, "start");
         assert!(healed_by(&state, "s.a", noon));
         assert!(!healed_by(&state, "s.keyless", years_later));
 
-        refresh(&mut state, &["s.keyless".into()], &wanted, noon, "start");
+        let now = published(&[("s.keyless", 2)], noon);
+        refresh(&mut state, &now, &wanted, "start");
         assert!(!healed_by(&state, "s.a", years_later));
         assert!(!healed_by(&state, "s.keyless", noon));
         assert!(healed_by(&state, "s.keyless", noon.plus_seconds(1)));
         assert_eq!(state.tables, ["s.keyless"]);
 
-        refresh(
-            &mut state,
-            &["s.a".into(), "s.keyless".into()],
-            &wanted,
-            years_later,
-            "start",
-        );
+        let now = published(&[("s.a", 3), ("s.keyless", 2)], years_later);
+        refresh(&mut state, &now, &wanted, "start");
         assert!(!healed_by(&state, "s.a", years_later));
         assert!(healed_by(&state, "s.a", years_later.plus_seconds(1)));
+        assert!(healed_by(&state, "s.keyless", years_later));
+
+        let now = published(&[("s.a", 3), ("s.keyless", 4)], years_later);
+        refresh(&mut state, &now, &wanted, "start");
+        assert!(!healed_by(&state, "s.keyless", years_later));
     }
 }

@@ -10,11 +10,13 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, NoTls};
 
-/// What makes Postgres's text of a value the same whatever server, database and role are set to, and keeps a long read alive.
+/// What makes Postgres's text of a value the same whatever server, database and role are set to, and keeps a long read alive:
+/// not every version has all the limits of time that would end it.
 pub const SESSION: &str = "SET client_encoding = 'UTF8'; SET search_path = pg_catalog; SET TimeZone = 'UTC'; \
     SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'; \
-    SET xmlbinary = 'base64'; SET lc_monetary = 'C'; SET row_security = off; SET statement_timeout = 0; \
-    SET lock_timeout = '5min'; SET idle_in_transaction_session_timeout = 0";
+    SET xmlbinary = 'base64'; SET lc_monetary = 'C'; SET row_security = off; SET lock_timeout = '5min'; \
+    SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN \
+      ('statement_timeout', 'transaction_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout')";
 
 /// The first version with reads of a range of row addresses.
 const VERSION_MIN: i32 = 140_000;
@@ -155,4 +157,27 @@ pub fn failed(what: &str, error: &Error) -> Failure {
         None => Failure::new("SourceUnreachable", what).hint("the connection to the source was lost: run again when it is back"),
     };
     failure.caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_postgres::postgres;
+
+    #[tokio::test]
+    async fn no_limit_of_time_that_the_database_sets_ends_a_connection() {
+        let database = postgres().database().await;
+        let name = &database.secret.dbname;
+        let limits = "FROM pg_settings s WHERE s.name ~ '^(statement|transaction|idle.*)_timeout$'";
+        let set = format!(
+            "DO $$ DECLARE name text; BEGIN FOR name IN SELECT s.name {limits} LOOP
+               EXECUTE format('ALTER DATABASE {name} SET %I = 1000', name); END LOOP; END $$"
+        );
+        database.client.batch_execute(&set).await.expect("limits");
+        let client = connect(&database.secret).await.expect("a connection");
+        let limits = format!("SELECT min(setting), max(setting), max(reset_val) {limits}");
+        let row = client.query_one(&limits, &[]).await.expect("limits");
+        let texts: [&str; 3] = [row.get(0), row.get(1), row.get(2)];
+        assert_eq!(texts, ["0", "0", "1000"]);
+    }
 }
