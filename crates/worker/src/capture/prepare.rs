@@ -99,7 +99,16 @@ async fn check_server(setting: &Setting, client: &Client, daemon: Daemon) -> Res
     Ok(())
 }
 
-/// The tables that can be followed. Those that cannot be are left out and told; one that does not exist ends the preparation.
+/// Failures of the catalogue that are one table's own: the others can be followed.
+const OF_ONE_TABLE: [&str; 5] = [
+    "AccessDenied",
+    "ColumnMissing",
+    "NotFollowed",
+    "TableMissing",
+    "ViewEmpty",
+];
+
+/// The tables that can be followed. Those that cannot be are left out and told; when none is left, that ends the preparation.
 async fn tables(
     setting: &Setting,
     client: &Client,
@@ -113,18 +122,23 @@ async fn tables(
             Ok(Some(reason)) => {
                 prepared.left_out.insert(wanted.name.to_string(), reason);
             }
-            Err(failure) if failure.error == "SourceUnreachable" => return Err(failure),
-            Err(failure) => {
+            Err(failure) if OF_ONE_TABLE.contains(&failure.error) => {
+                let reason = match &failure.hint {
+                    Some(hint) => format!("{}: {hint}", failure.message),
+                    None => failure.message.clone(),
+                };
+                prepared.left_out.insert(wanted.name.to_string(), reason);
                 refused = Some(match refused {
                     None => failure,
                     Some(first) => both(first, failure),
                 });
             }
+            Err(failure) => return Err(failure),
         }
     }
     match refused {
-        None => Ok(followed),
-        Some(failure) => Err(failure),
+        Some(failure) if followed.is_empty() => Err(failure),
+        Some(_) | None => Ok(followed),
     }
 }
 
@@ -139,7 +153,7 @@ fn both(mut first: Failure, other: Failure) -> Failure {
     first
 }
 
-/// Why a table is left out; an error when its item must be corrected.
+/// Why a table is left out; an error when it is not as its item says.
 async fn table(client: &Client, wanted: &FollowedTable) -> Result<Option<String>, Failure> {
     let table = source::table(client, &wanted.name).await?;
     if let Some(reason) = table.not_followed {

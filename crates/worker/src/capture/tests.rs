@@ -956,17 +956,37 @@ async fn a_value_that_the_lake_cannot_hold_fails_its_table_only() {
 }
 
 #[tokio::test]
+async fn a_table_that_is_not_as_its_item_says_is_left_out_and_the_others_are_followed() {
+    let scene = Scene::bare(
+        "CREATE TABLE a (id int PRIMARY KEY); CREATE VIEW v AS SELECT * FROM a",
+        vec![
+            table("a", &["id"]),
+            table("gone", &["id"]),
+            table("v", &["id"]),
+        ],
+    )
+    .await;
+    let prepared = scene.prepare().await.expect("one can be followed");
+    let left_out: Vec<&str> = prepared.left_out.keys().map(String::as_str).collect();
+    assert_eq!(left_out, ["public.gone", "public.v"]);
+    let running = scene.follow(PATIENT).await;
+    scene.flushed(&running).await;
+    running.stop().await;
+    let state = scene.state();
+    assert_eq!(state.tables, ["public.a"]);
+    let marked: Vec<&str> = state.needs_reseed.keys().map(String::as_str).collect();
+    assert_eq!(marked, left_out);
+}
+
+#[tokio::test]
 async fn a_source_that_cannot_be_followed_is_refused_with_the_reason() {
     let scene = Scene::bare(
         "CREATE TABLE a (id int PRIMARY KEY); CREATE VIEW v AS SELECT * FROM a; CREATE UNLOGGED TABLE u (id int PRIMARY KEY)",
-        vec![table("a", &["id"]), table("v", &["id"]), table("u", &["id"]), table("none", &["id"]), table("a ", &["id"])],
+        vec![table("v", &["id"]), table("u", &["id"]), table("none", &["id"]), table("a", &["di"])],
     )
     .await;
-    let refused = scene
-        .prepare()
-        .await
-        .expect_err("three tables cannot be followed");
-    for name in ["public.v", "public.u", "public.none"] {
+    let refused = scene.prepare().await.expect_err("no table can be followed");
+    for name in ["public.v", "public.u", "public.none", "public.a"] {
         assert!(
             refused.message.contains(&format!("`{name}`")),
             "{}",

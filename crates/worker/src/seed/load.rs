@@ -52,10 +52,7 @@ fn none(work: &TableWork) -> Failure {
         "NoLoad",
         format!("`{}` has no complete load to seed from", work.source),
     )
-    .hint(format!(
-        "run jdbc_load first, or headwater reload {}",
-        work.source
-    ))
+    .hint(format!("run jdbc_load first, or {}", work.reload()))
 }
 
 fn folders(loads: &Path) -> Result<Vec<PathBuf>, Failure> {
@@ -88,7 +85,7 @@ fn manifest(work: &TableWork, folder: &Path) -> Result<Option<Manifest>, Failure
             "LoadDamaged",
             format!("`{}` is not of its form: {error}", path.display()),
         )
-        .hint(format!("headwater reload {}", work.source))
+        .hint(work.reload())
     })
 }
 
