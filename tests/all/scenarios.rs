@@ -522,6 +522,28 @@ fn a_configuration_that_is_not_the_generation_that_it_states_is_waited_for() {
 }
 
 #[test]
+fn a_table_that_a_pipeline_cannot_do_is_in_the_mail_with_the_reason() {
+    let world = world(2);
+    if let Some(item) = world
+        .items
+        .borrow_mut()
+        .iter_mut()
+        .find(|item| item["config"] == "step::system::public.t0001")
+    {
+        item.as_object_mut()
+            .expect("an item is an object")
+            .remove("hudi_config");
+    }
+    start(&world, &manual("seed_hudi", "k"));
+    run_for(&mut simulation(&world), 2 * HOUR);
+    let mails = world.mails.borrow();
+    for part in ["Not for this pipeline (1):", "public.t0001: "] {
+        assert!(mails[0].body.contains(part), "{}", mails[0].body);
+    }
+    assert!(mails[0].subject.contains("1 step,"), "{}", mails[0].subject);
+}
+
+#[test]
 fn a_faulty_table_fails_alone() {
     let world = world(3);
     world.items.borrow_mut()[5]["hudi_config"]["primary_key"] = json!("");

@@ -1,7 +1,7 @@
 //! The one e-mail of a run: whether it is wanted, and what it says.
 
 use crate::outcome::Outcome;
-use crate::plan::Notify;
+use crate::plan::{NotApplicable, Notify};
 use crate::progress::{StepAccount, StepEnd};
 use crate::report::StepReport;
 use crate::run::Run;
@@ -104,6 +104,7 @@ pub struct Told<'a> {
     pub counts: &'a Counts,
     pub accounts: &'a [StepAccount],
     pub disabled: &'a [String],
+    pub not_applicable: &'a [NotApplicable],
     pub next: Option<&'a str>,
     pub now: Timestamp,
 }
@@ -141,7 +142,7 @@ fn subject(told: &Told<'_>) -> String {
     let all = counts.succeeded + counts.failed + counts.no_changes + counts.not_run;
     let detail = match told.outcome {
         Outcome::Succeeded if counts.succeeded == 0 => " (nothing to do)".to_owned(),
-        Outcome::Succeeded => format!(" ({} steps, {} rows)", counts.succeeded, counts.rows),
+        Outcome::Succeeded => format!(" ({}, {} rows)", steps(counts.succeeded), counts.rows),
         Outcome::Partial => unsuccessful(counts, all),
         Outcome::Failed | Outcome::Aborted => match &told.run.cause {
             Some(cause) => format!(" ({})", cause.error),
@@ -157,9 +158,17 @@ fn subject(told: &Told<'_>) -> String {
 
 fn unsuccessful(counts: &Counts, all: u32) -> String {
     format!(
-        " ({} of {all} steps failed)",
-        counts.failed + counts.not_run
+        " ({} of {} failed)",
+        counts.failed + counts.not_run,
+        steps(all)
     )
+}
+
+fn steps(count: u32) -> String {
+    match count {
+        1 => "1 step".to_owned(),
+        _ => format!("{count} steps"),
+    }
 }
 
 /// Printable ASCII on one line, cut to what SNS takes.
@@ -226,12 +235,13 @@ fn body(told: &Told<'_>) -> String {
         StepEnd::NoChanges => Some(Vec::new()),
         StepEnd::Succeeded(_) | StepEnd::Failed(_) | StepEnd::NotRun(_) => None,
     });
-    if !told.disabled.is_empty() {
-        line(format!("\nDisabled ({}):", told.disabled.len()));
-        for name in told.disabled.iter().take(TABLES_NAMED_MAX) {
-            line(format!("  {name}"));
-        }
-    }
+    let other: Vec<String> = told
+        .not_applicable
+        .iter()
+        .map(|other| format!("{}: {}", other.name, other.reason))
+        .collect();
+    names(&mut line, "Not for this pipeline", &other);
+    names(&mut line, "Disabled", told.disabled);
     // One command a line: a mail program does not break it.
     let commands: &[&str] = match told.outcome {
         Outcome::Succeeded => &[],
@@ -267,6 +277,19 @@ fn done(report: &StepReport) -> Vec<String> {
         .chain(nulled)
         .chain(report.notes.iter().cloned())
         .collect()
+}
+
+fn names(line: &mut impl FnMut(String), title: &str, names: &[String]) {
+    if names.is_empty() {
+        return;
+    }
+    line(format!("\n{title} ({}):", names.len()));
+    for name in names.iter().take(TABLES_NAMED_MAX) {
+        line(format!("  {name}"));
+    }
+    if names.len() > TABLES_NAMED_MAX {
+        line(format!("  and {} more", names.len() - TABLES_NAMED_MAX));
+    }
 }
 
 fn section(

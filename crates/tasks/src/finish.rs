@@ -165,15 +165,14 @@ async fn fix(
     let timed_out = after.skip.is_some() && after.queue_until.is_some();
     let mut writes = vec![run.replace(&after)];
     if wanted(after.notify, outcome, account.counts.rows, skips, timed_out) {
+        let plan = account.frozen.as_ref().map(|frozen| &frozen.plan);
         let told = Told {
             run: &after,
             outcome,
             counts: &account.counts,
             accounts: &account.accounts,
-            disabled: account
-                .frozen
-                .as_ref()
-                .map_or(&[], |frozen| &frozen.plan.disabled),
+            disabled: plan.map_or(&[], |plan| &plan.disabled),
+            not_applicable: plan.map_or(&[], |plan| &plan.not_applicable),
             next: next.as_ref().map(|next| next.pipeline.as_str()),
             now: ports.now(),
         };
