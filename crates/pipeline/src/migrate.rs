@@ -155,6 +155,19 @@ fn join_cluster(
     let own = |map: &Map<String, Value>| {
         map.get("identifier") == identifier.as_ref() && text(map, "config") == key
     };
+    // Of items of one key each counts: which of them is the right one is not ours to say.
+    let odd = |map: &&Map<String, Value>| {
+        own(map) && map.get("emr_config").is_some_and(|emr| !emr.is_object())
+    };
+    if let Some(pipeline) = kept.iter().find(odd) {
+        migrated.look_at(
+            pipeline,
+            "emr_config",
+            format!("is no object: `{old}` stays"),
+        );
+        kept.push(cluster);
+        return;
+    }
     let at = kept.iter().position(own).unwrap_or_else(|| {
         let names = identifier.iter().map(|value| ("identifier", value.clone()));
         let names = names.chain([("config", Value::String(key.clone()))]);
@@ -171,18 +184,6 @@ fn join_cluster(
         kept.len() - 1
     });
     let pipeline = &mut kept[at];
-    if pipeline
-        .get("emr_config")
-        .is_some_and(|emr| !emr.is_object())
-    {
-        migrated.look_at(
-            pipeline,
-            "emr_config",
-            format!("is no object: `{old}` stays"),
-        );
-        kept.push(cluster);
-        return;
-    }
     cluster.remove("identifier");
     cluster.remove("config");
     // Some write the settings below a name of their own.
