@@ -2,7 +2,6 @@
 
 use crate::invariants::{end_state, faults_of};
 use asl::Machine;
-use pipeline::deployment::Deployment;
 use pipeline::normal;
 use pipeline::outcome::Outcome;
 use pipeline::path::CAPTURE_FILE;
@@ -30,7 +29,7 @@ fn machine() -> Machine {
 
 fn settings() -> Settings {
     Settings {
-        deployment: Deployment::local("/lake"),
+        stack: "local".to_owned(),
         poll_seconds: 30,
     }
 }
@@ -144,7 +143,7 @@ fn behave(world: &World, table: &str, seconds: i64, end: End) {
 
 /// Writes what the worker and capture leave behind: a seeded position for each table, and a heartbeat.
 fn seeded(world: &World, tables: usize, heartbeat: Timestamp) {
-    let zones = settings().deployment.zones_of("shop");
+    let zones = world.deployment.zones_of("shop");
     for table in 0..tables {
         let position = Position {
             schema_version: 1,
@@ -195,7 +194,7 @@ fn seeded(world: &World, tables: usize, heartbeat: Timestamp) {
 }
 
 fn change_file(world: &World, table: usize) {
-    let zones = settings().deployment.zones_of("shop");
+    let zones = world.deployment.zones_of("shop");
     let uri = format!(
         "{}/incremental/shop/public/t{table:04}/20260101/20260101-000001000.parquet",
         zones.bronze
@@ -609,7 +608,7 @@ fn a_table_that_cannot_be_trusted_fails_alone_until_it_is_seeded_anew() {
     let world = world(2);
     seeded(&world, 2, world.now());
     change_file(&world, 0);
-    let zones = settings().deployment.zones_of("shop");
+    let zones = world.deployment.zones_of("shop");
     let silver = zones.silver_table("shop_public_t0001");
     let read = at_once(tasks::position::read(&world, &silver))
         .expect("at once")
@@ -862,7 +861,10 @@ fn a_cluster_that_nobody_owns_is_terminated_by_the_sweep() {
         json!({"step_concurrency": 1, "idle_timeout_seconds": 604_800, "run_job_flow": null}),
     );
     let spec = spec.expect("a cluster spec");
-    for name in ["headwater-shop-jdbc_load-0123456789ab-c1", "somebody-elses"] {
+    for name in [
+        "local:shop-jdbc_load-0123456789ab-c1",
+        "other:shop-jdbc_load-0123456789ab-c1",
+    ] {
         at_once(tasks::port::Clusters::create_cluster(
             &world,
             name,
@@ -883,7 +885,11 @@ fn a_cluster_that_nobody_owns_is_terminated_by_the_sweep() {
         .iter()
         .map(|cluster| cluster.over())
         .collect();
-    assert_eq!(over, [true, false], "what is not ours is left alone");
+    assert_eq!(
+        over,
+        [true, false],
+        "what another stack started is left alone"
+    );
 }
 
 #[test]

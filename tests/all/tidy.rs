@@ -11,11 +11,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tasks", &["pipeline"]),
     ("sim", &["asl", "pipeline", "tasks"]),
     ("local", &["asl", "pipeline", "tasks"]),
-    ("worker", &["local", "pipeline", "tasks"]),
-    ("cli", &["asl", "local", "pipeline", "sim", "tasks"]),
+    ("aws", &["pipeline", "tasks"]),
+    ("worker", &["aws", "local", "pipeline", "tasks"]),
+    ("cli", &["asl", "aws", "local", "pipeline", "sim", "tasks"]),
     (
         "tests",
-        &["asl", "local", "pipeline", "sim", "tasks", "worker"],
+        &["asl", "aws", "local", "pipeline", "sim", "tasks", "worker"],
     ),
 ];
 

@@ -2,10 +2,9 @@
 
 use crate::print;
 use local::Local;
-use pipeline::deployment::Deployment;
 use pipeline::problem::Problem;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use tasks::error::TaskError;
 use tasks::port::PortError;
@@ -41,15 +40,6 @@ pub fn block_on<T>(work: impl Future<Output = Result<T, Trouble>>) -> Result<T, 
         .build()
         .map_err(|error| Trouble::failed(format!("no runtime can be had: {error}")))?
         .block_on(work)
-}
-
-/// The deployment of a home folder.
-pub fn deployment(local: &Local) -> Deployment {
-    Deployment::local(&path_text(local.home().root()))
-}
-
-fn path_text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
 }
 
 /// Why a command ends without its work: one line or more, a hint, and an exit code.

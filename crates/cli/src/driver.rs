@@ -1,6 +1,6 @@
 //! Who takes executions further: the tasks behind the state machine, and what a sweep starts anew.
 
-use crate::context::{Trouble, deployment};
+use crate::context::Trouble;
 use crate::print::say;
 use local::Local;
 use local::executions::DRIVER_GRACE_SECONDS;
@@ -48,12 +48,16 @@ impl<'a> Tasks<'a> {
     fn of(local: &'a Local) -> Self {
         Self {
             local,
-            settings: Settings {
-                deployment: deployment(local),
-                poll_seconds: POLL_SECONDS,
-            },
+            settings: settings(local),
             cut: Mutex::default(),
         }
+    }
+}
+
+fn settings(local: &Local) -> Settings {
+    Settings {
+        stack: local.deployment().name,
+        poll_seconds: POLL_SECONDS,
     }
 }
 
@@ -183,7 +187,7 @@ impl Repaired {
 pub async fn repair(local: &Local) -> Result<Repaired, Trouble> {
     let mut resumed = without_driver(local).await?;
     let before = running(local).await?;
-    let swept = sweep::run(local, POLL_SECONDS).await?;
+    let swept = sweep::run(local, &settings(local)).await?;
     if swept.sent.iter().any(|entry| entry.ends_with(CHAIN_ENTRY)) {
         let started = running(local).await?;
         resumed.extend(started.difference(&before).cloned());

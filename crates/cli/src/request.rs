@@ -1,6 +1,6 @@
 //! What a person asks to be run, checked at once against the configuration of this moment.
 
-use crate::context::{Trouble, deployment};
+use crate::context::Trouble;
 use chrono::SecondsFormat;
 use local::Local;
 use pipeline::plan::Plan;
@@ -10,7 +10,7 @@ use pipeline::problem::{Problem, nearest};
 /// The plan of a request; `None` when the configuration has mistakes, which are the run's outcome.
 pub fn planned(local: &Local, request: &PlanRequest) -> Result<Option<Plan>, Trouble> {
     let items = local.config_items()?;
-    match plan(&items, &deployment(local), request) {
+    match plan(&items, &local.deployment(), request) {
         Ok(plan) => Ok(Some(plan)),
         Err(problems) => match problems.iter().find(|problem| names_nothing(problem)) {
             Some(problem) => Err(unknown(problem, request)),

@@ -185,7 +185,7 @@ mod tests {
         for (partition, sort, expected) in [
             ("admission", "tpcc", "admission"),
             ("run#tpcc-load-1", "run", "run/run"),
-            ("run#tpcc-load-1", "claim#00001#001", "run/claim"),
+            ("steps#tpcc-load-1", "claim#00001#001", "steps/claim"),
             ("runs#tpcc", "000001#tpcc-load-1", "runs"),
             ("position", "file:///lake/silver/tpcc/orders", "position"),
         ] {

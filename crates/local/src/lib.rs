@@ -18,13 +18,14 @@ mod saved;
 mod logs;
 
 use home::Home;
+use pipeline::deployment::Deployment;
 use pipeline::time::Timestamp;
 use process::Program;
 use rusqlite::Connection;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tasks::port::{Clock, PortError};
+use tasks::port::{Clock, DeploymentError, Deployments, PortError};
 
 /// All ports of one home folder. Several processes may have the same one open.
 pub struct Local {
@@ -85,6 +86,11 @@ impl Local {
         &self.home
     }
 
+    /// The one deployment of this folder.
+    pub fn deployment(&self) -> Deployment {
+        Deployment::local(&self.home.root().to_string_lossy())
+    }
+
     pub fn program(&self) -> &Program {
         &self.program
     }
@@ -94,6 +100,12 @@ impl Local {
         self.connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Deployments for Local {
+    async fn deployment(&self) -> Result<Deployment, DeploymentError> {
+        Ok(Local::deployment(self))
     }
 }
 

@@ -2,8 +2,9 @@
 
 use crate::{Local, objects};
 use mail_builder::MessageBuilder;
+use pipeline::metric::Metric;
 use pipeline::path::segment;
-use tasks::port::{Clock, Mail, Mailer, PortError};
+use tasks::port::{Clock, Mail, Mailer, Metrics, PortError};
 
 const SENDER: &str = "headwater@localhost";
 const RECIPIENT: &str = "ops@localhost";
@@ -26,6 +27,16 @@ impl Mailer for Local {
         (self.talk)(&format!("mail: {} ({})", mail.subject, path.display()));
         Ok(())
     }
+
+    /// Files ask nobody.
+    async fn confirmed(&self) -> Result<u32, PortError> {
+        Ok(1)
+    }
+}
+
+/// On one machine `headwater show` tells the numbers of a run; nobody watches them.
+impl Metrics for Local {
+    fn record(&self, _metrics: &[Metric]) {}
 }
 
 /// An RFC 5322 message. The same mail has the same Message-ID, so that a mail program shows it once.

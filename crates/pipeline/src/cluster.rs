@@ -156,7 +156,7 @@ fn request(
         "AutoTerminationPolicy": {"IdleTimeout": idle_timeout_seconds},
         "StepConcurrencyLevel": step_concurrency,
         "BootstrapActions": [bootstrap(aws)],
-        "JobFlowRole": settings.instance_profile,
+        "JobFlowRole": settings.instance_profiles.of(scope.name.kind()),
         "ServiceRole": settings.service_role,
         "LogUri": settings.log_uri,
         "Tags": tags(scope, settings),
@@ -262,12 +262,21 @@ fn fleets(primary: &str, workers: &Workers) -> Value {
     ])
 }
 
-/// The bootstrap script fetches the worker and checks its sum before anything runs.
+/// The bootstrap script fetches the worker of its machine and checks its sum before anything runs: its arguments are
+/// three for each kind of machine, as `uname -m` names it.
 fn bootstrap(aws: &Aws) -> Value {
-    let worker = &aws.artifacts.worker;
+    let artifacts = &aws.artifacts;
+    let workers = [
+        ("aarch64", &artifacts.worker_aarch64),
+        ("x86_64", &artifacts.worker_x86_64),
+    ];
+    let arguments: Vec<&str> = workers
+        .iter()
+        .flat_map(|(machine, worker)| [*machine, worker.sha256.as_str(), worker.uri.as_str()])
+        .collect();
     json!({"Name": "headwater", "ScriptBootstrapAction": {
         "Path": aws.artifacts.bootstrap.uri,
-        "Args": ["--worker", worker.uri, "--sha256", worker.sha256],
+        "Args": arguments,
     }})
 }
 
@@ -297,7 +306,8 @@ pub fn code(deployment: &Deployment) -> BTreeMap<String, String> {
         ("bootstrap", &artifacts.bootstrap),
         ("jdbc_driver", &artifacts.jdbc_driver),
         ("jdbc_load", &artifacts.jdbc_load),
-        ("worker", &artifacts.worker),
+        ("worker_aarch64", &artifacts.worker_aarch64),
+        ("worker_x86_64", &artifacts.worker_x86_64),
     ]
     .into_iter()
     .map(|(name, artifact)| (name.to_owned(), artifact.sha256.clone()))

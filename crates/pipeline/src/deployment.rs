@@ -1,7 +1,7 @@
 //! Where a plan will run, as a value: from stack outputs, from a file, or made for a folder on this machine.
 
 use crate::path::{Zones, segment};
-use crate::plan::Target;
+use crate::plan::{PipelineKind, Target};
 use crate::problem::{Found, Problem, shown};
 use crate::value::Fields;
 use serde::Serialize;
@@ -38,7 +38,10 @@ pub struct Aws {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Artifacts {
     pub bootstrap: Artifact,
-    pub worker: Artifact,
+    /// The worker for Graviton machines.
+    pub worker_aarch64: Artifact,
+    /// The worker for Intel and AMD machines.
+    pub worker_x86_64: Artifact,
     /// The PySpark program that loads over JDBC.
     pub jdbc_load: Artifact,
     /// The Postgres JDBC driver.
@@ -56,7 +59,7 @@ pub struct Artifact {
 pub struct ClusterSettings {
     pub subnets: Vec<String>,
     pub service_role: String,
-    pub instance_profile: String,
+    pub instance_profiles: InstanceProfiles,
     pub security_configuration: Option<String>,
     pub log_uri: String,
     pub security_groups: Option<SecurityGroups>,
@@ -64,6 +67,29 @@ pub struct ClusterSettings {
     pub native_instance_type: String,
     pub native_release_label: String,
     pub tags: BTreeMap<String, String>,
+}
+
+/// What the machines of a cluster may do, by the zone that its pipeline writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InstanceProfiles {
+    /// Reads the secret, writes bronze.
+    pub bronze: String,
+    /// Reads bronze, writes silver.
+    pub silver: String,
+    /// Reads silver, writes gold.
+    pub gold: String,
+}
+
+impl InstanceProfiles {
+    pub fn of(&self, kind: PipelineKind) -> &str {
+        match kind {
+            PipelineKind::JdbcLoad => &self.bronze,
+            PipelineKind::SeedHudi
+            | PipelineKind::IncrementalHudi
+            | PipelineKind::ContinuousHudi => &self.silver,
+            PipelineKind::Custom => &self.gold,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -122,6 +148,7 @@ pub const ATTRIBUTES: &[(&str, &[&str])] = &[
     ("artifacts.", KNOWN_ARTIFACTS),
     ("artifacts.<name>.", KNOWN_ARTIFACT),
     ("cluster.", KNOWN_CLUSTER),
+    ("cluster.instance_profiles.", KNOWN_PROFILES),
     ("cluster.security_groups.", KNOWN_GROUPS),
 ];
 const KNOWN: &[&str] = &[
@@ -139,7 +166,7 @@ const KNOWN_AWS_ONLY: [&str; 4] = ["region", "artifacts", "cluster", "notice_top
 const KNOWN_CLUSTER: &[&str] = &[
     "subnets",
     "service_role",
-    "instance_profile",
+    "instance_profiles",
     "security_configuration",
     "log_uri",
     "security_groups",
@@ -148,7 +175,14 @@ const KNOWN_CLUSTER: &[&str] = &[
     "tags",
 ];
 const KNOWN_ZONES: &[&str] = &["bronze", "silver", "gold", "runtime"];
-const KNOWN_ARTIFACTS: &[&str] = &["bootstrap", "worker", "jdbc_load", "jdbc_driver"];
+const KNOWN_ARTIFACTS: &[&str] = &[
+    "bootstrap",
+    "worker_aarch64",
+    "worker_x86_64",
+    "jdbc_load",
+    "jdbc_driver",
+];
+const KNOWN_PROFILES: &[&str] = &["bronze", "silver", "gold"];
 const KNOWN_ARTIFACT: &[&str] = &["uri", "sha256"];
 const KNOWN_GROUPS: &[&str] = &["primary", "core", "service_access"];
 /// How messages name the file.
@@ -255,15 +289,17 @@ fn artifacts(fields: &Fields, problems: &mut Vec<Problem>) -> Option<Artifacts> 
         artifacts.require(name, "`uri` and `sha256`", problems);
         artifact(&artifacts, name, problems)
     };
-    let (bootstrap, worker, jdbc_load, jdbc_driver) = (
+    let (bootstrap, worker_aarch64, worker_x86_64, jdbc_load, jdbc_driver) = (
         one("bootstrap"),
-        one("worker"),
+        one("worker_aarch64"),
+        one("worker_x86_64"),
         one("jdbc_load"),
         one("jdbc_driver"),
     );
     Some(Artifacts {
         bootstrap: bootstrap?,
-        worker: worker?,
+        worker_aarch64: worker_aarch64?,
+        worker_x86_64: worker_x86_64?,
         jdbc_load: jdbc_load?,
         jdbc_driver: jdbc_driver?,
     })
@@ -292,12 +328,7 @@ fn cluster(fields: &Fields, problems: &mut Vec<Problem>) -> Option<ClusterSettin
         problems.push(Problem::new(KEY, path, Found::Empty, "at least one subnet"));
     }
     let service_role = required(&cluster, "service_role", "EMR's service role", problems);
-    let instance_profile = required(
-        &cluster,
-        "instance_profile",
-        "the machines' profile",
-        problems,
-    );
+    let instance_profiles = instance_profiles(&cluster, problems);
     let log_uri = required(&cluster, "log_uri", "an `s3://` URI", problems);
     let native_instance_type = required(
         &cluster,
@@ -314,13 +345,29 @@ fn cluster(fields: &Fields, problems: &mut Vec<Problem>) -> Option<ClusterSettin
     Some(ClusterSettings {
         subnets,
         service_role: service_role?,
-        instance_profile: instance_profile?,
+        instance_profiles: instance_profiles?,
         security_configuration: cluster.name("security_configuration", problems),
         log_uri: log_uri?,
         security_groups: security_groups(&cluster, problems),
         native_instance_type: native_instance_type?,
         native_release_label: native_release_label?,
         tags: cluster.texts_by_name("tags", problems),
+    })
+}
+
+fn instance_profiles(cluster: &Fields, problems: &mut Vec<Problem>) -> Option<InstanceProfiles> {
+    cluster.require(
+        "instance_profiles",
+        "the machines' profiles for bronze, silver and gold",
+        problems,
+    );
+    let profiles = cluster.object("instance_profiles", KNOWN_PROFILES, problems)?;
+    let mut one = |name: &str| required(&profiles, name, "an instance profile", problems);
+    let (bronze, silver, gold) = (one("bronze"), one("silver"), one("gold"));
+    Some(InstanceProfiles {
+        bronze: bronze?,
+        silver: silver?,
+        gold: gold?,
     })
 }
 

@@ -55,4 +55,6 @@ pub mod outcome;
 
 pub mod notice;
 
+pub mod metric;
+
 pub mod next;

@@ -191,13 +191,15 @@ pub struct ClusterRecord {
 }
 
 /// The name of a run's cluster in its n-th attempt.
-pub fn cluster_name(run_id: &str, attempt: u32) -> String {
-    format!("headwater-{run_id}-c{attempt}")
+pub fn cluster_name(stack: &str, run_id: &str, attempt: u32) -> String {
+    format!("{stack}:{run_id}-c{attempt}")
 }
 
-/// The run that a cluster's name speaks of, and the attempt; `None` when it is not one of ours.
-pub fn cluster_run(name: &str) -> Option<(&str, u32)> {
-    let (run_id, attempt) = name.strip_prefix("headwater-")?.rsplit_once("-c")?;
+/// The run of this stack that a cluster's name speaks of, and the attempt; `None` when it is not one of ours.
+/// Neither a stack's name nor a run id contains the colon, so that no name is of two stacks.
+pub fn cluster_run<'a>(stack: &str, name: &'a str) -> Option<(&'a str, u32)> {
+    let run = name.strip_prefix(stack)?.strip_prefix(':')?;
+    let (run_id, attempt) = run.rsplit_once("-c")?;
     Some((run_id, attempt.parse().ok()?))
 }
 
@@ -255,8 +257,9 @@ mod tests {
             prop_assert!(id.len() <= RUN_ID_CHARACTERS_MAX);
             prop_assert!(id.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_'));
             prop_assert_eq!(id == run_id(&identifier, &pipeline, &b), a == b);
-            let name = cluster_name(&id, 3);
-            prop_assert_eq!(cluster_run(&name), Some((id.as_str(), 3)));
+            let name = cluster_name("lake", &id, 3);
+            prop_assert_eq!(cluster_run("lake", &name), Some((id.as_str(), 3)));
+            prop_assert_eq!(cluster_run("la", &name), None);
         }
     }
 

@@ -48,7 +48,7 @@ impl<'a> Simulation<'a> {
 
     /// The sweep, as its schedule runs it.
     pub fn sweep(&self) -> Result<tasks::sweep::Swept, tasks::error::TaskError> {
-        at_once(tasks::sweep::run(self.world, self.settings.poll_seconds))
+        at_once(tasks::sweep::run(self.world, &self.settings))
             .unwrap_or_else(|| Ok(Default::default()))
     }
 

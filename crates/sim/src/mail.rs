@@ -1,8 +1,9 @@
 //! SNS in memory: what was published, and what it refuses.
 
 use crate::world::World;
+use pipeline::metric::Metric;
 use pipeline::notice::SUBJECT_CHARACTERS_MAX;
-use tasks::port::{Mail, Mailer, PortError};
+use tasks::port::{Mail, Mailer, Metrics, PortError};
 
 impl Mailer for World {
     async fn send(&self, mail: &Mail) -> Result<(), PortError> {
@@ -24,5 +25,15 @@ impl Mailer for World {
             self.note(|| format!("mail {} {}", mail.id, mail.subject));
             Ok(())
         })
+    }
+
+    async fn confirmed(&self) -> Result<u32, PortError> {
+        self.faulty("SNS", "mail.confirmed", || Ok(1))
+    }
+}
+
+impl Metrics for World {
+    fn record(&self, metrics: &[Metric]) {
+        self.metrics.borrow_mut().extend_from_slice(metrics);
     }
 }

@@ -203,7 +203,8 @@ impl World {
 
     fn result(&self, running: &Running, outcome: StepOutcome) -> Option<StepResult> {
         let name = self.clusters.borrow()[running.cluster].name.clone();
-        let (run_id, _) = cluster_run(&name)?;
+        let stack = name.split(':').next()?;
+        let (run_id, _) = cluster_run(stack, &name)?;
         Some(StepResult {
             schema_version: 1,
             run_id: run_id.to_owned(),

@@ -3,11 +3,16 @@
 use crate::clusters::Cluster;
 use crate::fault::{Effect, Fault};
 use crate::worker::Behaviour;
+use pipeline::deployment::Deployment;
+use pipeline::metric::Metric;
 use pipeline::time::Timestamp;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use tasks::port::{Clock, ConfigTable, ExecutionDescription, LedgerKey, Mail, PortError};
+use tasks::port::{
+    Clock, ConfigTable, DeploymentError, Deployments, ExecutionDescription, LedgerKey, Mail,
+    PortError,
+};
 
 /// 2026-01-01T00:00:00Z: where every simulation begins.
 const BEGINNING: Timestamp = Timestamp(1_767_225_600_000);
@@ -18,12 +23,14 @@ pub struct World {
     calls: RefCell<BTreeMap<&'static str, u32>>,
     faults: RefCell<Vec<Fault>>,
     log: RefCell<Vec<String>>,
+    pub deployment: Deployment,
     pub items: RefCell<Vec<Value>>,
     pub(crate) records: RefCell<BTreeMap<LedgerKey, (u64, Value)>>,
     pub objects: RefCell<BTreeMap<String, Vec<u8>>>,
     pub clusters: RefCell<Vec<Cluster>>,
     pub executions: RefCell<Vec<ExecutionDescription>>,
     pub mails: RefCell<Vec<Mail>>,
+    pub metrics: RefCell<Vec<Metric>>,
     /// How steps behave, by step name; others succeed.
     pub behaviours: RefCell<BTreeMap<String, Behaviour>>,
 }
@@ -35,12 +42,14 @@ impl Default for World {
             calls: RefCell::default(),
             faults: RefCell::default(),
             log: RefCell::default(),
+            deployment: Deployment::local("/lake"),
             items: RefCell::default(),
             records: RefCell::default(),
             objects: RefCell::default(),
             clusters: RefCell::default(),
             executions: RefCell::default(),
             mails: RefCell::default(),
+            metrics: RefCell::default(),
             behaviours: RefCell::default(),
         }
     }
@@ -106,6 +115,13 @@ impl World {
 impl Clock for World {
     fn now(&self) -> Timestamp {
         self.now.get()
+    }
+}
+
+impl Deployments for World {
+    async fn deployment(&self) -> Result<Deployment, DeploymentError> {
+        let deployment = || Ok(self.deployment.clone());
+        Ok(self.faulty("S3", "deployment", deployment)?)
     }
 }
 

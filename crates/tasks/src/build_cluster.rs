@@ -14,6 +14,7 @@ const CLUSTER_ATTEMPTS_MAX: u32 = 6;
 
 pub async fn run(
     ports: &(impl Ledger + Objects + Clusters + Clock),
+    stack: &str,
     input: &TaskInput,
 ) -> Result<State, TaskError> {
     let live = match begin(ports, input).await? {
@@ -38,7 +39,7 @@ pub async fn run(
         Some(ClusterRecord {
             closed: Some(_), ..
         })
-        | None => attempt(ports, run, &frozen, live.now).await,
+        | None => attempt(ports, stack, run, &frozen, live.now).await,
     }
 }
 
@@ -73,6 +74,7 @@ async fn settle(
 /// Writes the next intent, asks once, binds the answer.
 async fn attempt(
     ports: &(impl Ledger + Clusters),
+    stack: &str,
     run: Versioned<Run>,
     frozen: &Frozen,
     now: Timestamp,
@@ -87,7 +89,7 @@ async fn attempt(
         ports.write(&[run.replace(&after)]).await?;
         return Ok(State::of(&after, Decision::Close));
     }
-    let name = cluster_name(&after.run_id, number);
+    let name = cluster_name(stack, &after.run_id, number);
     after.clusters.push(ClusterRecord {
         attempt: number,
         name: name.clone(),

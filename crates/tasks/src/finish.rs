@@ -13,7 +13,7 @@ use pipeline::notice::{Counts, Told, notice, outcome, stuck_cluster, wanted};
 use pipeline::outcome::Outcome;
 use pipeline::plan::{Frozen, Plan};
 use pipeline::progress::{StepAccount, StepEnd, account, wait_seconds};
-use pipeline::report::{StepOutcome, StepResult};
+use pipeline::report::StepOutcome;
 use pipeline::run::{Cause, Run, RunStatus, StartInput, Work};
 use pipeline::time::Timestamp;
 
@@ -283,9 +283,8 @@ pub async fn done(
 ) -> Result<Vec<String>, TaskError> {
     let mut done = Vec::new();
     for run in family {
-        let results: Vec<Versioned<StepResult>> =
-            record::list_of_run(ports, &run.run_id, record::RESULT_PREFIX).await?;
-        let succeeded = results
+        let succeeded = record::results(ports, &run.run_id)
+            .await?
             .into_iter()
             .filter(|result| matches!(result.value.outcome, StepOutcome::Succeeded(_)));
         done.extend(succeeded.map(|result| result.value.name));

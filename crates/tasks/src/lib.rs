@@ -22,8 +22,9 @@ pub mod sweep;
 pub mod control;
 
 use error::TaskError;
-use pipeline::deployment::Deployment;
-use port::{Clock, Clusters, ConfigTable, Executions, Ledger, Mailer, Objects};
+use port::{
+    Clock, Clusters, ConfigTable, Deployments, Executions, Ledger, Mailer, Metrics, Objects,
+};
 use serde::Serialize;
 use serde_json::Value;
 use state::TaskInput;
@@ -42,18 +43,33 @@ pub const TASKS: [&str; 10] = [
     "sweep",
 ];
 
-/// What tasks are told by their deployment, beside their ports.
+/// What tasks are told beside their ports.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    pub deployment: Deployment,
+    /// Name of the stack: what it starts carries it.
+    pub stack: String,
     /// Seconds between the first looks at a queue, a cluster and its steps.
     pub poll_seconds: i64,
 }
 
 /// Every port.
-pub trait Ports: Ledger + ConfigTable + Objects + Clusters + Executions + Mailer + Clock {}
+pub trait Ports:
+    Ledger + ConfigTable + Deployments + Objects + Clusters + Executions + Mailer + Metrics + Clock
+{
+}
 
-impl<T: Ledger + ConfigTable + Objects + Clusters + Executions + Mailer + Clock> Ports for T {}
+impl<T> Ports for T where
+    T: Ledger
+        + ConfigTable
+        + Deployments
+        + Objects
+        + Clusters
+        + Executions
+        + Mailer
+        + Metrics
+        + Clock
+{
+}
 
 /// Runs a task by its word, JSON in and JSON out, as its Lambda does.
 pub async fn dispatch(
@@ -63,16 +79,16 @@ pub async fn dispatch(
     input: Value,
 ) -> Result<Value, TaskError> {
     if task == "sweep" {
-        return json(&sweep::run(ports, settings.poll_seconds).await?);
+        return json(&sweep::run(ports, settings).await?);
     }
     let input: TaskInput = serde_json::from_value(input).map_err(|error| {
         TaskError::BadInput(format!("the input of `{task}` is not of its form: {error}"))
     })?;
     let state = match task {
-        "read-config" => read_config::run(ports, settings, &input).await?,
+        "read-config" => read_config::run(ports, &input).await?,
         "admit" => admit::run(ports, settings, &input).await?,
         "discover" => discover::run(ports, &input).await?,
-        "build-cluster" => build_cluster::run(ports, &input).await?,
+        "build-cluster" => build_cluster::run(ports, &settings.stack, &input).await?,
         "submit-steps" => submit_steps::run(ports, settings, &input).await?,
         "check-status" => check_status::run(ports, settings, &input).await?,
         "finish" => finish::run(ports, settings.poll_seconds, &input).await?,

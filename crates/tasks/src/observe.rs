@@ -30,7 +30,7 @@ pub async fn recorded(
         .into_iter()
         .map(|wave| wave.value)
         .collect();
-    let results = record::list_of_run(ledger, run_id, record::RESULT_PREFIX).await?;
+    let results = record::results(ledger, run_id).await?;
     let observed = Observed::from_records(
         results.into_iter().map(|result| result.value).collect(),
         &waves,

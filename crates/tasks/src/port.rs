@@ -2,6 +2,8 @@
 //!
 //! Every port call may fail with nothing done, or be done with its answer lost: callers decide on observed state.
 
+use pipeline::deployment::Deployment;
+use pipeline::metric::Metric;
 use pipeline::plan::ClusterSpec;
 use pipeline::time::Timestamp;
 use serde_json::Value;
@@ -39,6 +41,22 @@ pub trait Clock {
 pub trait ConfigTable {
     /// All items of one identifier, by a consistent read, as plain JSON objects in order of `config`.
     async fn items(&self, identifier: &str) -> Result<Vec<Value>, PortError>;
+}
+
+/// Why there is no deployment to plan for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeploymentError {
+    /// What is there is not one: each mistake in a line.
+    #[error("{}", .0.join("\n"))]
+    Faulty(Vec<String>),
+    #[error(transparent)]
+    Port(#[from] PortError),
+}
+
+/// Where plans run: buckets, roles, subnets, and the sums of the code.
+#[allow(async_fn_in_trait)]
+pub trait Deployments {
+    async fn deployment(&self) -> Result<Deployment, DeploymentError>;
 }
 
 /// The key of a ledger record: partition and sort key.
@@ -257,6 +275,11 @@ pub trait Executions {
     async fn list_running_executions(&self) -> Result<Vec<ExecutionDescription>, PortError>;
 }
 
+/// Numbers for dashboards and alarms. A number that is lost never stops a run, so this cannot fail.
+pub trait Metrics {
+    fn record(&self, metrics: &[Metric]);
+}
+
 /// A message to ops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mail {
@@ -271,4 +294,6 @@ pub struct Mail {
 #[allow(async_fn_in_trait)]
 pub trait Mailer {
     async fn send(&self, mail: &Mail) -> Result<(), PortError>;
+    /// How many addresses have confirmed that they want mail: with none, nobody is told anything.
+    async fn confirmed(&self) -> Result<u32, PortError>;
 }

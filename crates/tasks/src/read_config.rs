@@ -1,11 +1,11 @@
 //! `read-config`: records the run, reads its configuration as one generation, plans, and freezes the plan.
 
-use crate::Settings;
 use crate::error::TaskError;
 use crate::finish::left;
-use crate::port::{Clock, ConfigTable, Ledger, Objects, WriteError};
+use crate::port::{Clock, ConfigTable, DeploymentError, Deployments, Ledger, Objects, WriteError};
 use crate::record::{self, Versioned};
 use crate::state::{Decision, State, TaskInput, freeze};
+use pipeline::deployment::Deployment;
 use pipeline::normal::{GENERATION_KEY, is_one_generation};
 use pipeline::plan::{Frozen, PLAN_SCHEMA_VERSION, Plan};
 use pipeline::planning::{PlanRequest, plan};
@@ -16,8 +16,7 @@ use serde_json::Value;
 const READS_MAX: u32 = 3;
 
 pub async fn run(
-    ports: &(impl Ledger + ConfigTable + Objects + Clock),
-    settings: &Settings,
+    ports: &(impl Ledger + ConfigTable + Deployments + Objects + Clock),
     input: &TaskInput,
 ) -> Result<State, TaskError> {
     let start = input.start()?;
@@ -35,7 +34,17 @@ pub async fn run(
         return Ok(State::of(&run.value, Decision::Planned));
     }
     let items = read_generation(ports, &run.value.input.identifier).await?;
-    match decide(&items, settings, &run.value.input) {
+    let deployment = match ports.deployment().await {
+        Ok(deployment) => deployment,
+        Err(DeploymentError::Faulty(mistakes)) => {
+            let cause = Cause::new("DeploymentInvalid", mistakes.join("\n")).hint(
+                "`headwater artifacts push` uploads the code that clusters run, and lists it",
+            );
+            return close(ports, run, cause).await;
+        }
+        Err(DeploymentError::Port(error)) => return Err(error.into()),
+    };
+    match decide(&items, &deployment, &run.value.input) {
         Ok(plan) => freeze_plan(ports, run, plan).await,
         Err(cause) => close(ports, run, cause).await,
     }
@@ -112,7 +121,7 @@ fn moving(identifier: &str, items: &[Value]) -> TaskError {
 }
 
 /// The plan, or why this run cannot have one.
-fn decide(items: &[Value], settings: &Settings, input: &StartInput) -> Result<Plan, Cause> {
+fn decide(items: &[Value], deployment: &Deployment, input: &StartInput) -> Result<Plan, Cause> {
     if items.is_empty() {
         return Err(Cause::new(
             "IdentifierUnknown",
@@ -125,7 +134,7 @@ fn decide(items: &[Value], settings: &Settings, input: &StartInput) -> Result<Pl
         pipeline: input.pipeline.clone(),
         engine: input.engine,
     };
-    let plan = plan(items, &settings.deployment, &request).map_err(|problems| {
+    let plan = plan(items, deployment, &request).map_err(|problems| {
         let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Cause::new("ConfigInvalid", text.join("\n")).hint("`headwater check` shows all mistakes")
     })?;

@@ -2,6 +2,7 @@
 
 use crate::error::TaskError;
 use crate::port::{Change, Expect, Ledger, LedgerEntry, LedgerKey, LedgerWrite};
+use pipeline::report::StepResult;
 use pipeline::run::Run;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,6 +16,11 @@ fn key(partition: impl Into<String>, sort: impl Into<String>) -> LedgerKey {
 
 fn run_partition(run_id: &str) -> String {
     format!("run#{run_id}")
+}
+
+/// What workers write about a run is apart from what tasks write: on AWS a role may write by partition.
+fn steps_partition(run_id: &str) -> String {
+    format!("steps#{run_id}")
 }
 
 /// RUN.
@@ -58,7 +64,7 @@ pub const WAVE_PREFIX: &str = "wave#";
 /// The claim of one attempt of a step.
 pub fn claim(run_id: &str, index: u32, attempt: u32) -> LedgerKey {
     key(
-        run_partition(run_id),
+        steps_partition(run_id),
         format!("claim#{index:05}#{attempt:03}"),
     )
 }
@@ -66,12 +72,12 @@ pub fn claim(run_id: &str, index: u32, attempt: u32) -> LedgerKey {
 /// The result of one attempt of a step.
 pub fn result(run_id: &str, index: u32, attempt: u32) -> LedgerKey {
     key(
-        run_partition(run_id),
+        steps_partition(run_id),
         format!("{RESULT_PREFIX}{index:05}#{attempt:03}"),
     )
 }
 
-pub const RESULT_PREFIX: &str = "result#";
+const RESULT_PREFIX: &str = "result#";
 
 /// Partition of what is still to be sent.
 pub const OUTBOX: &str = "outbox";
@@ -188,6 +194,14 @@ pub async fn list_of_run<T: DeserializeOwned>(
     sort_prefix: &str,
 ) -> Result<Vec<Versioned<T>>, TaskError> {
     list(ledger, &run_partition(run_id), sort_prefix).await
+}
+
+/// The results of a run's steps, in order of step and attempt.
+pub async fn results(
+    ledger: &impl Ledger,
+    run_id: &str,
+) -> Result<Vec<Versioned<StepResult>>, TaskError> {
+    list(ledger, &steps_partition(run_id), RESULT_PREFIX).await
 }
 
 /// RUN, which must be there.

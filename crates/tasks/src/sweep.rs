@@ -7,7 +7,7 @@ use crate::notify::{NOTICES, send};
 use crate::port::{Clock, Clusters, ExecutionStatus, Executions, Ledger, Mailer, Objects};
 use crate::record::{self, Versioned};
 use crate::state::Decision;
-use crate::{next_pipeline, port};
+use crate::{Settings, next_pipeline, port};
 use pipeline::run::{Cause, Run, RunStatus, cluster_run, run_id};
 use pipeline::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,7 @@ pub struct Swept {
 
 pub async fn run(
     ports: &(impl Ledger + Objects + Clusters + Executions + Mailer + Clock),
-    poll_seconds: i64,
+    settings: &Settings,
 ) -> Result<Swept, TaskError> {
     let mut swept = Swept::default();
     let mut fault = None;
@@ -48,8 +48,8 @@ pub async fn run(
         }
     };
     // One that cannot be repaired now does not keep the others from it.
-    keep(dead_runs(ports, poll_seconds, &mut swept).await);
-    keep(orphans(ports, &mut swept).await);
+    keep(dead_runs(ports, settings.poll_seconds, &mut swept).await);
+    keep(orphans(ports, &settings.stack, &mut swept).await);
     keep(outbox(ports, &mut swept).await);
     keep(unrecorded(ports, &mut swept).await);
     fault.map_or(Ok(swept), Err)
@@ -131,6 +131,7 @@ fn older(now: Timestamp, then: Timestamp, minutes: i64) -> bool {
 /// Active clusters of ours that no live run owns.
 async fn orphans(
     ports: &(impl Ledger + Clusters + Clock),
+    stack: &str,
     swept: &mut Swept,
 ) -> Result<(), TaskError> {
     let now = ports.now();
@@ -141,7 +142,7 @@ async fn orphans(
         .into_iter()
         .filter(|cluster| !terminal(&cluster.state))
     {
-        let Some((run_id, _)) = cluster_run(&cluster.name) else {
+        let Some((run_id, _)) = cluster_run(stack, &cluster.name) else {
             continue;
         };
         let run: Option<Versioned<Run>> = record::get(ports, &record::run(run_id)).await?;

@@ -1,6 +1,6 @@
 //! `headwater plan`: all that a run would do, without doing anything. The plan is the one that a run freezes.
 
-use crate::context::{self, Context, Trouble};
+use crate::context::{Context, Trouble};
 use crate::{items, plan_text, print};
 use pipeline::deployment::Deployment;
 use pipeline::plan::{Engine, Plan, Target};
@@ -111,7 +111,7 @@ fn deployment(context: &Context, arguments: &Arguments) -> Result<Deployment, Tr
     });
     match (&arguments.deployment, target) {
         (None, None | Some(Target::Local)) => match arguments.config {
-            None => Ok(context::deployment(&items::existing(context)?)),
+            None => Ok(items::existing(context)?.deployment()),
             Some(_) => Ok(Deployment::local(&home(&context.home)?)),
         },
         (None, Some(Target::Aws)) => items::deployment_of(&beside(arguments.config.as_deref())?),

@@ -1,0 +1,1 @@
+//! What the SDK's answers mean for a caller: refused for now, refused for good, or not known.

@@ -1,0 +1,46 @@
+//! The ports on the AWS SDK, and what the binary of each Lambda shares. No decisions.
+
+pub mod resources;
+mod error;
+
+use aws_config::SdkConfig;
+use pipeline::time::Timestamp;
+use resources::Resources;
+use std::sync::OnceLock;
+use tasks::port::Clock;
+
+/// All ports of one stack. A client is made when it is first used, and once: a binary that never calls a service does not
+/// contain its client.
+pub struct Aws {
+    config: SdkConfig,
+    resources: Resources,
+    dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
+    emr: OnceLock<aws_sdk_emr::Client>,
+    s3: OnceLock<aws_sdk_s3::Client>,
+    sfn: OnceLock<aws_sdk_sfn::Client>,
+    sns: OnceLock<aws_sdk_sns::Client>,
+}
+
+impl Aws {
+    pub fn new(config: SdkConfig, resources: Resources) -> Self {
+        Self {
+            config,
+            resources,
+            dynamodb: OnceLock::new(),
+            emr: OnceLock::new(),
+            s3: OnceLock::new(),
+            sfn: OnceLock::new(),
+            sns: OnceLock::new(),
+        }
+    }
+
+    pub fn resources(&self) -> &Resources {
+        &self.resources
+    }
+}
+
+impl Clock for Aws {
+    fn now(&self) -> Timestamp {
+        Timestamp(chrono::Utc::now().timestamp_millis())
+    }
+}
