@@ -14,19 +14,24 @@ pub struct Resources {
     pub topic: String,
     /// Base URI of the artifacts; `<artifacts>/artifacts.json` lists what was pushed.
     pub artifacts: String,
-    /// The deployment file without its `artifacts`, as the template writes it.
-    pub deployment: Value,
+    /// `zones` of the deployment file, as the template writes it.
+    pub zones: Value,
+    /// `cluster` of the deployment file, without its `subnets`, as the template writes it.
+    pub cluster: Value,
+    pub subnets: Vec<String>,
 }
 
 /// The environment variables of a Lambda, one per resource.
-pub const VARIABLES: [&str; 7] = [
+pub const VARIABLES: [&str; 9] = [
     "HEADWATER_STACK",
     "HEADWATER_CONFIG_TABLE",
     "HEADWATER_LEDGER_TABLE",
     "HEADWATER_STATE_MACHINE",
     "HEADWATER_TOPIC",
     "HEADWATER_ARTIFACTS",
-    "HEADWATER_DEPLOYMENT",
+    "HEADWATER_ZONES",
+    "HEADWATER_CLUSTER",
+    "HEADWATER_SUBNETS",
 ];
 
 /// Variables that a task does not need are not in its environment; naming one that is absent is an error when it is used.
