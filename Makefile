@@ -1,7 +1,7 @@
 # The commands of this repository. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup judges demo demo-clean build lint test bench release-check
+.PHONY: help setup judges demo demo-clean build lambdas workers lint test bench release-check
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -20,6 +20,14 @@ demo-clean: ## removes what the demo left
 
 build: setup ## the two programs, headwater and headwater-worker
 	cargo build --locked --package cli --package worker
+
+lambdas: ## the Lambdas as AWS runs them, by sam build
+	@scripts/setup cross
+	@scripts/aws-build lambdas
+
+workers: ## the worker for the machines of clusters
+	@scripts/setup cross
+	@scripts/aws-build workers
 
 lint: setup ## formatting and clippy
 	cargo fmt --all --check
