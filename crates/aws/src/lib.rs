@@ -2,6 +2,9 @@
 
 pub mod resources;
 mod error;
+mod metrics;
+pub mod lambda;
+mod log;
 
 use aws_config::SdkConfig;
 use pipeline::time::Timestamp;
