@@ -4,6 +4,7 @@
   models.py --expect FILE RECORD...    also fails when an operation of FILE (`service Operation` a line) was not seen
 
 Prints how often each operation was seen, then each violation; exit code 1 on any.
+  models.py --serve                    reads requests from stdin, and answers each with a line: a JSON list of its violations
   models.py --self-test FILE           requests with the `violation` that each must have, null for none
 
 A request is as `moto.py` records it.
@@ -529,7 +530,16 @@ def self_test(path):
     return 1 if wrong else 0
 
 
+def serve():
+    for line in sys.stdin:
+        operation, found = judge(json.loads(line))
+        print(json.dumps([f"{operation}: {text}" for text in found]), flush=True)
+    return 0
+
+
 def main(arguments):
+    if arguments == ["--serve"]:
+        return serve()
     if arguments[:1] == ["--self-test"]:
         return self_test(arguments[1])
     expected = []

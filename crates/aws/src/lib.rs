@@ -2,6 +2,9 @@
 
 pub mod resources;
 mod error;
+mod cluster_request;
+mod clusters;
+mod executions;
 mod metrics;
 pub mod lambda;
 mod log;
@@ -39,6 +42,16 @@ impl Aws {
 
     pub fn resources(&self) -> &Resources {
         &self.resources
+    }
+
+    fn emr(&self) -> &aws_sdk_emr::Client {
+        self.emr
+            .get_or_init(|| aws_sdk_emr::Client::new(&self.config))
+    }
+
+    fn sfn(&self) -> &aws_sdk_sfn::Client {
+        self.sfn
+            .get_or_init(|| aws_sdk_sfn::Client::new(&self.config))
     }
 }
 
