@@ -209,7 +209,10 @@ fn step_summary(step: types::StepSummary) -> Result<StepSummary, PortError> {
 /// `<reason>: <message> (<log file>)`, of what is there.
 fn failure(details: &types::FailureDetails) -> Option<String> {
     let line = |text: &Option<String>| {
-        let words: Vec<&str> = text.iter().flat_map(|text| text.split_whitespace()).collect();
+        let words: Vec<&str> = text
+            .iter()
+            .flat_map(|text| text.split_whitespace())
+            .collect();
         Some(words.join(" ")).filter(|line| !line.is_empty())
     };
     let said: Vec<String> = [line(&details.reason), line(&details.message)]

@@ -1,7 +1,7 @@
 //! Step Functions. The state machine is known by its plain ARN, without version or alias, and its executions by name below it.
 
 use crate::Aws;
-use crate::error::{code, missing, port_error};
+use crate::error::{code, missing, needed, port_error};
 use aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput;
 use aws_sdk_sfn::types;
 use pipeline::time::Timestamp;
@@ -16,7 +16,7 @@ impl Executions for Aws {
         let answer = self
             .sfn()
             .start_execution()
-            .state_machine_arn(&self.resources().state_machine)
+            .state_machine_arn(self.state_machine()?)
             .name(name)
             .input(input.to_string())
             .send()
@@ -35,7 +35,7 @@ impl Executions for Aws {
         let answer = self
             .sfn()
             .describe_execution()
-            .execution_arn(execution_arn(&self.resources().state_machine, name)?)
+            .execution_arn(execution_arn(self.state_machine()?, name)?)
             .send()
             .await;
         match answer {
@@ -49,18 +49,14 @@ impl Executions for Aws {
         let mut pages = self
             .sfn()
             .list_executions()
-            .state_machine_arn(&self.resources().state_machine)
+            .state_machine_arn(self.state_machine()?)
             .status_filter(types::ExecutionStatus::Running)
             .into_paginator()
             .items()
             .send();
         let mut names = Vec::new();
         while let Some(execution) = pages.next().await {
-            names.push(
-                execution
-                    .map_err(|error| port_error(SERVICE, error))?
-                    .name,
-            );
+            names.push(execution.map_err(|error| port_error(SERVICE, error))?.name);
         }
         let mut running = Vec::new();
         // They come newest first. One that ends meanwhile runs no more.
@@ -75,6 +71,13 @@ impl Executions for Aws {
     }
 }
 
+impl Aws {
+    fn state_machine(&self) -> Result<&str, PortError> {
+        let name = &self.resources().state_machine;
+        needed(SERVICE, "HEADWATER_STATE_MACHINE", name)
+    }
+}
+
 /// `arn:…:stateMachine:<machine>` and a name are `arn:…:execution:<machine>:<name>`.
 fn execution_arn(state_machine: &str, name: &str) -> Result<String, PortError> {
     match state_machine.split_once(":stateMachine:") {
@@ -83,7 +86,9 @@ fn execution_arn(state_machine: &str, name: &str) -> Result<String, PortError> {
         }
         Some(_) | None => Err(PortError::Refused {
             service: SERVICE,
-            message: format!("`{state_machine}` is not the ARN of a state machine without version or alias"),
+            message: format!(
+                "`{state_machine}` is not the ARN of a state machine without version or alias"
+            ),
         }),
     }
 }
@@ -97,7 +102,7 @@ fn description(answer: DescribeExecutionOutput) -> Result<ExecutionDescription, 
     Ok(ExecutionDescription {
         status: status(&answer.status)?,
         started: Timestamp(started),
-        input: serde_json::from_str(input).map_err(|_| missing(SERVICE, "input as JSON"))?,
+        input: serde_json::from_str(input).map_err(|_| missing(SERVICE, "input"))?,
         name: answer.name.ok_or_else(|| missing(SERVICE, "name"))?,
     })
 }
