@@ -1,0 +1,4 @@
+//! What every implementation of a port must do.
+
+mod clusters;
+pub mod executions;
