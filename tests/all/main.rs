@@ -5,7 +5,6 @@ mod golden;
 mod invariants;
 mod judge;
 mod kill;
-mod ledger_contract;
 mod mistakes;
 mod moto;
 mod permissions;
