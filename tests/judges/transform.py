@@ -1,0 +1,85 @@
+"""The CloudFormation that SAM makes of a template, offline: `transform.py [template]` prints it as JSON.
+
+The template may come as YAML or JSON. What `sam package` does is done here: a definition is put in place of its file, and
+code that was not built gets an address that does not change. The same template gives the same bytes.
+"""
+
+import json
+import os
+import pathlib
+import sys
+
+from samtranslator.translator.transform import transform
+from samtranslator.yaml_helper import yaml_parse
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+REGION = "eu-west-1"
+ACCOUNT = "123456789012"
+CODE = {"Bucket": "code", "Key": "function.zip"}
+
+
+class ManagedPolicies:
+    """No policy is given by its short name: what is not an ARN is a mistake."""
+
+    def load(self):
+        return {}
+
+
+def packaged(template, folder):
+    """The template as `sam package` uploads it."""
+    template = json.loads(json.dumps(template))
+    globals_ = template.get("Globals", {}).get("Function", {})
+    if "CodeUri" in globals_:
+        globals_["CodeUri"] = CODE
+    for resource in template["Resources"].values():
+        properties = resource.get("Properties", {})
+        if resource["Type"] == "AWS::Serverless::Function" and "CodeUri" in properties:
+            properties["CodeUri"] = CODE
+        if resource["Type"] == "AWS::Serverless::StateMachine" and "DefinitionUri" in properties:
+            definition = json.loads((folder / properties.pop("DefinitionUri")).read_text())
+            properties["Definition"] = definition
+    return template
+
+
+def parameters(template):
+    """Defaults, and for what has none a value of its type."""
+    return {
+        name: parameter["Default"] if "Default" in parameter else sample(name, parameter)
+        for name, parameter in template["Parameters"].items()
+    }
+
+
+def sample(name, parameter):
+    samples = {
+        "UseCase": "shop",
+        "OpsEmailAddress": "ops@example.com",
+        "DbEndpoint": "db.example.com",
+        "DbName": "shop",
+        "DbUserNameSpark": "spark",
+        "AWS::EC2::VPC::Id": "vpc-0123456789abcdef0",
+        "List<AWS::EC2::Subnet::Id>": "subnet-0123456789abcdef0,subnet-0123456789abcdef1",
+    }
+    found = samples.get(name) or samples.get(parameter["Type"])
+    if found is None:
+        raise SystemExit(f"transform.py: parameter `{name}` has no default\nhint: give a value for it in `sample`")
+    return found
+
+
+def transformed(template, folder=ROOT):
+    """The CloudFormation template, as values."""
+    os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
+    return transform(packaged(template, folder), parameters(template), ManagedPolicies())
+
+
+def read(path):
+    return yaml_parse(pathlib.Path(path).read_text())
+
+
+def main():
+    path = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "template.yaml"
+    json.dump(transformed(read(path)), sys.stdout, indent=1, sort_keys=True)
+    sys.stdout.write("\n")
+
+
+if __name__ == "__main__":
+    main()
