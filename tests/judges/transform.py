@@ -14,7 +14,6 @@ from samtranslator.yaml_helper import yaml_parse
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 REGION = "eu-west-1"
-ACCOUNT = "123456789012"
 CODE = {"Bucket": "code", "Key": "function.zip"}
 
 
