@@ -1,7 +1,8 @@
-"""The CloudFormation that SAM makes of a template, offline: `transform.py [template]` prints it as JSON.
+"""The CloudFormation that SAM makes of a template, offline:
+`transform.py [template definition [transformed parameters]]`; JSON, on stdout or into the files.
 
-The template may come as YAML or JSON. What `sam package` does is done here: a definition is put in place of its file, and
-code that was not built gets an address that does not change. The same template gives the same bytes.
+What `sam package` does is done here: the definition is put in place of its file, and code that was not built gets an address
+that does not change. The same template gives the same bytes.
 """
 
 import json
@@ -13,6 +14,7 @@ from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+DEFINITION = "statemachines/pipeline.asl.json"
 REGION = "eu-west-1"
 CODE = {"Bucket": "code", "Key": "function.zip"}
 
@@ -24,8 +26,12 @@ class ManagedPolicies:
         return {}
 
 
-def packaged(template, folder):
-    """The template as `sam package` uploads it."""
+def file_text(path):
+    return (ROOT / path).read_text()
+
+
+def packaged(template, text):
+    """The template as `sam package` uploads it; `text` gives the text of a file of the repository."""
     template = json.loads(json.dumps(template))
     globals_ = template.get("Globals", {}).get("Function", {})
     if "CodeUri" in globals_:
@@ -35,8 +41,7 @@ def packaged(template, folder):
         if resource["Type"] == "AWS::Serverless::Function" and "CodeUri" in properties:
             properties["CodeUri"] = CODE
         if resource["Type"] == "AWS::Serverless::StateMachine" and "DefinitionUri" in properties:
-            definition = json.loads((folder / properties.pop("DefinitionUri")).read_text())
-            properties["Definition"] = definition
+            properties["Definition"] = json.loads(text(properties.pop("DefinitionUri")))
     return template
 
 
@@ -64,20 +69,22 @@ def sample(name, parameter):
     return found
 
 
-def transformed(template, folder=ROOT):
+def transformed(template, text=file_text):
     """The CloudFormation template, as values."""
     os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
-    return transform(packaged(template, folder), parameters(template), ManagedPolicies())
-
-
-def read(path):
-    return yaml_parse(pathlib.Path(path).read_text())
+    return transform(packaged(template, text), parameters(template), ManagedPolicies())
 
 
 def main():
-    path = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "template.yaml"
-    json.dump(transformed(read(path)), sys.stdout, indent=1, sort_keys=True)
-    sys.stdout.write("\n")
+    """`transform.py` alone prints the template of this repository; with files it reads and writes those."""
+    template, definition, *written = map(pathlib.Path, sys.argv[1:] or [ROOT / "template.yaml", ROOT / DEFINITION])
+    read = yaml_parse(template.read_text())
+    made = transformed(read, lambda path: (definition if path == DEFINITION else ROOT / path).read_text())
+    texts = [json.dumps(value, indent=1, sort_keys=True) + "\n" for value in (made, parameters(read))]
+    if not written:
+        sys.stdout.write(texts[0])
+    for path, text in zip(written, texts):
+        path.write_text(text)
 
 
 if __name__ == "__main__":
