@@ -299,7 +299,7 @@ def deployment(subject, see):
     see(set(cluster["security_groups"]) == groups, "ReadConfigFunction", "its security groups are not those of a deployment")
     for output in ("Zones", "Cluster", "Subnets", "Artifacts", "ConfigTable", "LedgerTable", "Topic"):
         variable = "HEADWATER_" + re.sub(r"(?<!^)(?=[A-Z])", "_", output).upper()
-        see(outputs.get(output) == given[variable], "Outputs", f"`{output}` is not `{variable}`")
+        see(outputs.get(output) == given.get(variable), "Outputs", f"`{output}` is not `{variable}`")
 
 
 @check

@@ -6,6 +6,7 @@ that does not change. The same template gives the same bytes.
 """
 
 import json
+import logging
 import os
 import pathlib
 import sys
@@ -72,6 +73,8 @@ def sample(name, parameter):
 def transformed(template, text=file_text):
     """The CloudFormation template, as values."""
     os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
+    # It warns that it did not send numbers about itself.
+    logging.getLogger("samtranslator").setLevel(logging.ERROR)
     return transform(packaged(template, text), parameters(template), ManagedPolicies())
 
 
