@@ -78,12 +78,16 @@ def transformed(template, text=file_text):
     return transform(packaged(template, text), parameters(template), ManagedPolicies())
 
 
+def read(path):
+    return yaml_parse(pathlib.Path(path).read_text())
+
+
 def main():
     """`transform.py` alone prints the template of this repository; with files it reads and writes those."""
     template, definition, *written = map(pathlib.Path, sys.argv[1:] or [ROOT / "template.yaml", ROOT / DEFINITION])
-    read = yaml_parse(template.read_text())
-    made = transformed(read, lambda path: (definition if path == DEFINITION else ROOT / path).read_text())
-    texts = [json.dumps(value, indent=1, sort_keys=True) + "\n" for value in (made, parameters(read))]
+    given = read(template)
+    made = transformed(given, lambda path: (definition if path == DEFINITION else ROOT / path).read_text())
+    texts = [json.dumps(value, indent=1, sort_keys=True) + "\n" for value in (made, parameters(given))]
     if not written:
         sys.stdout.write(texts[0])
     for path, text in zip(written, texts):
