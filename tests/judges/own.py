@@ -3,6 +3,7 @@
 A check is a function of the `Subject`; it asks `see(whether it holds, where, what is wrong)` for each thing that it looks at.
 """
 
+import functools
 import json
 import pathlib
 import re
@@ -26,7 +27,7 @@ class Subject:
 
     def __init__(self, texts=None):
         self.texts = texts or {}
-        self.template = transform.yaml_parse(self.text("template.yaml"))
+        self.template = transform.parsed(self.text("template.yaml"))
         self.definition = json.loads(self.text(DEFINITION))
         self.parameters = transform.parameters(self.template)
         self.transformed = transform.transformed(self.template, self.text)
@@ -391,15 +392,22 @@ def no_wildcard_actions(subject, see):
             see(fine, name, f"`{action}` is every action that begins so")
 
 
-@check
-def narrow_resources(subject, see):
-    """`*` is only for actions whose service knows no resources, by the service authorization reference."""
+@functools.cache
+def resource_levels():
+    """Whether an action can be limited to resources, as parliament carries it from the service authorization reference."""
     definition = next((ROOT / ".tools/parliament/lib").glob("python*/site-packages/parliament/iam_definition.json"))
     levels = {}
     for service in json.loads(definition.read_text()):
         for privilege in service["privileges"]:
             kinds = [kind["resource_type"] for kind in privilege["resource_types"]]
             levels[f"{service['prefix']}:{privilege['privilege']}"] = any(kinds)
+    return levels
+
+
+@check
+def narrow_resources(subject, see):
+    """`*` is only for actions whose service knows no resources."""
+    levels = resource_levels()
     for name, statement in subject.statements("identity"):
         for action in listed(statement["Action"]):
             see(action in levels, name, f"there is no action `{action}`")

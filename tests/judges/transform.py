@@ -11,8 +11,9 @@ import os
 import pathlib
 import sys
 
+import yaml
 from samtranslator.translator.transform import transform
-from samtranslator.yaml_helper import yaml_parse
+from samtranslator.yaml_helper import intrinsics_multi_constructor
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEFINITION = "statemachines/pipeline.asl.json"
@@ -78,8 +79,19 @@ def transformed(template, text=file_text):
     return transform(packaged(template, text), parameters(template), ManagedPolicies())
 
 
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """YAML with the short forms of CloudFormation's functions."""
+
+
+Loader.add_multi_constructor("!", intrinsics_multi_constructor)
+
+
+def parsed(text):
+    return yaml.load(text, Loader)
+
+
 def read(path):
-    return yaml_parse(pathlib.Path(path).read_text())
+    return parsed(pathlib.Path(path).read_text())
 
 
 def main():
