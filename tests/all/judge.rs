@@ -9,7 +9,11 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// A program of a judge's own environment.
 pub fn tool(environment: &str, name: &str) -> PathBuf {
-    let path = root().join(".tools").join(environment).join("bin").join(name);
+    let path = root()
+        .join(".tools")
+        .join(environment)
+        .join("bin")
+        .join(name);
     assert!(
         path.exists(),
         "`{name}` of the judges is not installed: {}\nhint: scripts/setup",
@@ -58,7 +62,9 @@ impl Judge {
     fn violations(&mut self, request: &Value) -> Vec<String> {
         writeln!(self.questions, "{request}").expect("the judge reads");
         let mut line = String::new();
-        self.answers.read_line(&mut line).expect("the judge answers");
+        self.answers
+            .read_line(&mut line)
+            .expect("the judge answers");
         serde_json::from_str(&line).expect("the judge answers with a list of texts")
     }
 }

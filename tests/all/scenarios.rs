@@ -14,14 +14,53 @@ use pipeline::time::Timestamp;
 use serde_json::{Value, json};
 use sim::machine::Simulation;
 use sim::worker::{Behaviour, End, at_once};
-use sim::{Effect, Fault, World};
-use std::collections::BTreeMap;
+use sim::{Effect, Fault, Seen, World};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use tasks::control::{self, Cancelled};
 use tasks::port::{Clock, ClusterState, ExecutionStatus, Ledger, LedgerKey, Objects};
 use tasks::{Settings, record};
 
 const DEFINITION: &str = include_str!("../../statemachines/pipeline.asl.json");
 const HOUR: i64 = 3600;
+
+/// All of them, for what must hold of all together.
+pub const STORIES: [fn(); 33] = [
+    one_command_runs_the_chain_and_each_run_sends_one_mail,
+    a_failed_step_sends_one_mail_and_terminates_the_cluster,
+    a_step_that_ends_without_a_result_has_failed_whatever_its_state,
+    a_resume_runs_what_is_left_and_then_chains_for_the_root,
+    a_resume_of_a_reload_goes_on_with_the_reload,
+    a_resume_covers_what_is_enabled_now,
+    the_third_skip_in_a_row_is_told_and_not_the_fourth,
+    a_second_resume_of_a_run_that_never_had_a_plan_repeats_nothing,
+    the_same_trigger_twice_is_one_run,
+    what_cannot_be_planned_is_a_failed_run_with_a_mail_and_no_cluster,
+    a_configuration_that_is_not_the_generation_that_it_states_is_waited_for,
+    a_table_that_a_pipeline_cannot_do_is_in_the_mail_with_the_reason,
+    a_faulty_table_fails_alone,
+    nothing_to_do_needs_no_cluster,
+    a_dead_capture_does_not_look_like_a_quiet_database,
+    a_table_that_was_never_seeded_fails_alone,
+    a_table_that_cannot_be_trusted_fails_alone_until_it_is_seeded_anew,
+    cancel_ends_a_run_at_any_moment,
+    a_run_is_given_up_at_its_deadline,
+    a_second_run_waits_for_the_first_and_a_third_merges_into_it,
+    waiting_is_bounded,
+    an_hour_in_the_queue_fits_the_history_however_often_the_first_looks_are,
+    a_cluster_that_never_goes_away_is_watched_for_a_day_by_its_execution,
+    three_hundred_tables_go_in_waves_that_the_cluster_takes,
+    stop_on_failure_runs_nothing_more,
+    a_lost_cluster_is_replaced_once_and_only_what_was_not_done_runs_again,
+    a_cluster_that_a_person_ended_is_not_replaced,
+    an_aborted_execution_is_finished_by_the_sweep_wherever_it_was,
+    a_cluster_that_nobody_owns_is_terminated_by_the_sweep,
+    a_mail_that_was_refused_goes_out_with_the_sweep,
+    a_cluster_that_does_not_terminate_keeps_its_locks_and_is_told,
+    the_state_is_as_small_for_ten_thousand_tables,
+    no_single_fault_leaves_anything_behind,
+];
 
 fn machine() -> Machine {
     let definition: Value = serde_json::from_str(DEFINITION).expect("the definition is JSON");
@@ -61,8 +100,24 @@ fn items(tables: usize) -> Vec<Value> {
     items
 }
 
+thread_local! {
+    /// What tasks called in the stories of this thread.
+    static SEEN: Rc<RefCell<BTreeSet<Seen>>> = Rc::default();
+}
+
+pub fn seen() -> BTreeSet<Seen> {
+    SEEN.with(|seen| seen.borrow().clone())
+}
+
+/// An account without anything.
+pub fn empty_world() -> World {
+    let mut world = World::default();
+    world.seen = SEEN.with(Rc::clone);
+    world
+}
+
 pub fn world(tables: usize) -> World {
-    let world = World::default();
+    let world = empty_world();
     *world.items.borrow_mut() = items(tables);
     world
 }

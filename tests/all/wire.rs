@@ -1,11 +1,17 @@
 //! A service on this machine that gives prepared answers, one a request: exchanges that no emulator has.
 
+use aws::Aws;
+use aws::resources::Resources;
+use aws_config::Region;
+use aws_config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::Credentials;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// What happens to a request.
 #[derive(Debug, Clone)]
@@ -67,8 +73,19 @@ impl Wire {
         }
     }
 
-    pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+    /// The ports of a stack whose every service this is.
+    pub async fn aws(&self) -> Aws {
+        let retries = RetryConfig::standard()
+            .with_max_attempts(3)
+            .with_initial_backoff(Duration::from_millis(1));
+        let config = aws::loader()
+            .retry_config(retries)
+            .region(Region::new("eu-central-1"))
+            .endpoint_url(format!("http://{}", self.address))
+            .credentials_provider(Credentials::new("REPLAYED", "secret", None, None, "tests"))
+            .load()
+            .await;
+        Aws::new(config, resources())
     }
 
     /// The requests so far, as `tests/judges/moto.py` records them.
@@ -103,6 +120,20 @@ impl Drop for Wire {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+fn resources() -> Resources {
+    Resources {
+        stack: "headwater".to_owned(),
+        config_table: String::new(),
+        ledger_table: String::new(),
+        state_machine: "arn:aws:states:eu-central-1:123456789012:stateMachine:pipeline".to_owned(),
+        topic: String::new(),
+        artifacts: String::new(),
+        zones: Value::Null,
+        cluster: Value::Null,
+        subnets: Vec::new(),
     }
 }
 
