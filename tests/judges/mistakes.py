@@ -17,7 +17,8 @@ def made(mistake, texts):
     text = texts.setdefault(path, (ROOT / path).read_text())
     if mistake["replace"] not in text:
         raise SystemExit(f"mistakes.json: `{mistake['replace']}` is not in {path}")
-    return {**texts, path: text.replace(mistake["replace"], mistake["with"], mistake.get("times", 1))}
+    wrong = mistake["with"].replace("%LONG%", "x" * 5000)
+    return {**texts, path: text.replace(mistake["replace"], wrong, mistake.get("times", 1))}
 
 
 def main():

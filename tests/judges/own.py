@@ -33,6 +33,7 @@ class Subject:
         self.transformed = transform.transformed(self.template, self.text)
         self.stack = Stack(self.transformed, self.parameters)
         self.resources = self.stack.resources()
+        self.long = Long(self)
         self.tasks = words(r"pub const TASKS: \[&str; \d+\] = \[(.*?)\];", self.text("crates/tasks/src/lib.rs"))
         self.metrics = words(
             r"pub enum MetricName \{(.*?)\}", self.text("crates/pipeline/src/metric.rs"), r"^\s*(\w+),"
@@ -63,6 +64,24 @@ class Subject:
             for statement in document["Statement"]:
                 if kind in kinds:
                     yield f"{name}.{statement.get('Sid', 'trust')}", statement
+
+
+class Long(Stack):
+    """The same stack with a name of 60 characters, six subnets, security groups of other people, and schedules on."""
+
+    def __init__(self, subject):
+        others = dict.fromkeys(
+            ("PrimarySecurityGroupId", "CoreSecurityGroupId", "ServiceAccessSecurityGroupId"), "sg-0123456789abcdef0"
+        )
+        subnets = {"VpcSubnetIds": ",".join(["subnet-0123456789abcdef0"] * 6), "SchedulesState": "ENABLED"}
+        super().__init__(subject.transformed, {**subject.parameters, **others, **subnets}, "x" * 60)
+
+    def functions(self):
+        return {
+            name: resource["Properties"]["Environment"]["Variables"]
+            for name, resource in self.resources().items()
+            if resource["Type"] == "AWS::Lambda::Function"
+        }
 
 
 def words(block, text, word=r'"([^"]+)"'):
@@ -278,6 +297,8 @@ def environment(subject, see):
             see(variable in given, name, f"`{variable}` is not in its environment")
             see(variable in needs.get(task, ()), name, f"`{variable}` is in its environment, and not needed")
             see(given.get(variable) != "", name, f"`{variable}` is empty")
+        size = sum(len(key) + len(value) for key, value in subject.long.functions()[name].items())
+        see(size <= 4096, name, f"Lambda takes 4096 bytes of environment, not {size}")
 
 
 @check
@@ -372,8 +393,7 @@ OUTPUTS = {
 @check
 def outputs(subject, see):
     """CloudFormation cuts nothing: a value over 1024 characters fails the deploy. Names may be long."""
-    long = Stack(subject.transformed, {**subject.parameters, "VpcSubnetIds": ",".join(["subnet-0123456789abcdef0"] * 6)}, "x" * 60)
-    for name, value in long.outputs().items():
+    for name, value in subject.long.outputs().items():
         see(len(value) <= 1024, name, f"the output has {len(value)} characters")
     for name in sorted(OUTPUTS):
         see(name in subject.template["Outputs"], name, "the output is missing")
@@ -436,6 +456,43 @@ def own_clusters(subject, see):
             conditions = {key: value for one in statement.get("Condition", {}).values() for key, value in one.items()}
             tags = {value for key, value in conditions.items() if key.endswith("Tag/headwater:stack")}
             see(tags == {subject.stack.name}, name, f"`{action}` is not limited to clusters of the stack")
+
+
+@check
+def policy_sizes(subject, see):
+    """What IAM takes, without blanks: 10,240 characters of a role's own policies, 6,144 of a managed one."""
+    sizes = {}
+    for name, kind, document in policies(subject.long.resources()):
+        if kind == "identity":
+            role, _, inline = name.partition(".")
+            sizes.setdefault((role, 10_240 if inline else 6_144), []).append(len(json.dumps(document, separators=(",", ":"))))
+    for (role, limit), some in sizes.items():
+        see(sum(some) <= limit, role, f"its policies have {sum(some)} characters of {limit}")
+
+
+@check
+def text_limits(subject, see):
+    """Lengths that the services refuse only in the deploy."""
+    limits = {"AWS::Lambda::Function": 256, "AWS::Lambda::Version": 256, "AWS::Scheduler::Schedule": 512, "AWS::Events::Rule": 512}
+    names = {"AWS::StepFunctions::StateMachine": ("StateMachineName", 80), "AWS::SecretsManager::Secret": ("Name", 512)}
+    for name, resource in subject.long.resources().items():
+        said = resource["Properties"].get("Description", "")
+        limit = limits.get(resource["Type"], 1000)
+        see(len(said) <= limit, name, f"its description has {len(said)} characters of {limit}")
+        if resource["Type"] in names:
+            key, limit = names[resource["Type"]]
+            see(len(resource["Properties"][key]) <= limit, name, f"its name has over {limit} characters")
+
+
+@check
+def settings_of_sam(subject, see):
+    """Builds are never cached: the key would be one folder, and a change in another crate would not be seen."""
+    text = subject.text("samconfig.toml")
+    see("cached = false" in text and "cached = true" not in text, "samconfig.toml", "builds are cached")
+    see(not re.search(r"^(region|profile|role_arn)\b", text, re.M), "samconfig.toml", "it names somebody's account")
+    see('capabilities = "CAPABILITY_IAM"' in text, "samconfig.toml", "it asks for another capability than roles")
+    named = [name for name, role in subject.of_type("AWS::IAM::Role").items() if "RoleName" in role]
+    see(not named, "samconfig.toml", f"CAPABILITY_IAM does not do for named roles: {named}")
 
 
 PARTITIONS = {"run#*", "steps#*", "open", "runs#*", "admission", "outbox", "position", "complete"}
