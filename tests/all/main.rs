@@ -12,5 +12,6 @@ mod programs;
 mod replayed;
 mod scenarios;
 mod scene;
+mod template;
 mod tidy;
 mod wire;
