@@ -19,14 +19,14 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use tasks::control::{self, Cancelled};
-use tasks::port::{Clock, ClusterState, ExecutionStatus, Ledger, LedgerKey, Objects};
+use tasks::port::{Clock, ClusterState, Clusters, ExecutionStatus, Ledger, LedgerKey, Objects};
 use tasks::{Settings, record};
 
 const DEFINITION: &str = include_str!("../../statemachines/pipeline.asl.json");
 const HOUR: i64 = 3600;
 
-/// All of them, for what must hold of all together.
-pub const STORIES: [fn(); 33] = [
+/// All of them, for what must hold of all together; but the last, which repeats one of them with each fault.
+pub const STORIES: [fn(); 36] = [
     one_command_runs_the_chain_and_each_run_sends_one_mail,
     a_failed_step_sends_one_mail_and_terminates_the_cluster,
     a_step_that_ends_without_a_result_has_failed_whatever_its_state,
@@ -42,6 +42,8 @@ pub const STORIES: [fn(); 33] = [
     a_faulty_table_fails_alone,
     nothing_to_do_needs_no_cluster,
     a_dead_capture_does_not_look_like_a_quiet_database,
+    a_failed_run_is_counted_once_under_its_pipeline_and_nothing_else_is,
+    a_run_with_changes_tells_its_rows_its_cost_and_its_freshness,
     a_table_that_was_never_seeded_fails_alone,
     a_table_that_cannot_be_trusted_fails_alone_until_it_is_seeded_anew,
     cancel_ends_a_run_at_any_moment,
@@ -53,13 +55,14 @@ pub const STORIES: [fn(); 33] = [
     three_hundred_tables_go_in_waves_that_the_cluster_takes,
     stop_on_failure_runs_nothing_more,
     a_lost_cluster_is_replaced_once_and_only_what_was_not_done_runs_again,
+    of_two_clusters_of_one_name_the_run_adopts_one_and_terminates_the_other,
     a_cluster_that_a_person_ended_is_not_replaced,
     an_aborted_execution_is_finished_by_the_sweep_wherever_it_was,
     a_cluster_that_nobody_owns_is_terminated_by_the_sweep,
+    a_topic_that_does_not_answer_keeps_no_run_from_being_swept,
     a_mail_that_was_refused_goes_out_with_the_sweep,
     a_cluster_that_does_not_terminate_keeps_its_locks_and_is_told,
     the_state_is_as_small_for_ten_thousand_tables,
-    no_single_fault_leaves_anything_behind,
 ];
 
 fn machine() -> Machine {
@@ -957,6 +960,37 @@ fn a_lost_cluster_is_replaced_once_and_only_what_was_not_done_runs_again() {
         .map(|step| step.request.name.as_str())
         .collect();
     assert_eq!(again, ["00001-a2-public.t0001"]);
+    drop(clusters);
+    end_state(&world);
+}
+
+/// The answer is lost, and the request arrived twice.
+#[test]
+fn of_two_clusters_of_one_name_the_run_adopts_one_and_terminates_the_other() {
+    let world = world(1);
+    world.items.borrow_mut()[1]["next_pipeline"]["enabled"] = json!(false);
+    world.inject(Fault {
+        call: "clusters.create",
+        occurrence: 1,
+        effect: Effect::AnswerLost,
+    });
+    let id = start(&world, &manual("jdbc_load", "k"));
+    let mut simulation = simulation(&world);
+    run_for(&mut simulation, 0);
+    let first = {
+        let clusters = world.clusters.borrow();
+        assert_eq!(clusters.len(), 1);
+        (clusters[0].name.clone(), clusters[0].spec.clone())
+    };
+    at_once(world.create_cluster(&first.0, &first.1, &[]))
+        .expect("at once")
+        .expect("created");
+    run_for(&mut simulation, 6 * HOUR);
+    assert_eq!(run(&world, &id).outcome, Some(Outcome::Succeeded));
+    let clusters = world.clusters.borrow();
+    let steps: Vec<usize> = clusters.iter().map(|cluster| cluster.steps.len()).collect();
+    assert_eq!(steps, [1, 0]);
+    assert_eq!(clusters[1].reason_code.as_deref(), Some("USER_REQUEST"));
     drop(clusters);
     end_state(&world);
 }
