@@ -7,11 +7,13 @@ use aws_config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::Credentials;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+const REGION: &str = "eu-west-1";
 
 /// What happens to a request.
 #[derive(Debug, Clone)]
@@ -80,12 +82,12 @@ impl Wire {
             .with_initial_backoff(Duration::from_millis(1));
         let config = aws::loader()
             .retry_config(retries)
-            .region(Region::new("eu-central-1"))
+            .region(Region::new(REGION))
             .endpoint_url(format!("http://{}", self.address))
             .credentials_provider(Credentials::new("REPLAYED", "secret", None, None, "tests"))
             .load()
             .await;
-        Aws::new(config, resources())
+        Aws::new(config, nowhere("headwater"))
     }
 
     /// The requests so far, as `tests/judges/moto.py` records them.
@@ -123,14 +125,15 @@ impl Drop for Wire {
     }
 }
 
-fn resources() -> Resources {
+/// Names of a stack of which nothing was made.
+pub fn nowhere(name: &str) -> Resources {
     Resources {
-        stack: "headwater".to_owned(),
-        config_table: String::new(),
-        ledger_table: String::new(),
-        state_machine: "arn:aws:states:eu-central-1:123456789012:stateMachine:pipeline".to_owned(),
-        topic: String::new(),
-        artifacts: String::new(),
+        stack: name.to_owned(),
+        config_table: format!("{name}-config"),
+        ledger_table: format!("{name}-ledger"),
+        state_machine: format!("arn:aws:states:{REGION}:123456789012:stateMachine:{name}-pipeline"),
+        topic: format!("arn:aws:sns:{REGION}:123456789012:{name}-notices"),
+        artifacts: format!("s3://{name}-artifacts"),
         zones: Value::Null,
         cluster: Value::Null,
         subnets: Vec::new(),

@@ -95,7 +95,10 @@ class Recorder:
             return error(status, code, request)
         if request["fault"] == "request-lost":
             return None, [], b""
-        return self.ask_moto(environ)
+        try:
+            return self.ask_moto(environ)
+        except Exception:  # Some of moto's errors are Python's own.
+            return error(500, "InternalFailure", request)
 
     def ask_moto(self, environ):
         told = []

@@ -1,7 +1,8 @@
 //! What executions must do, whoever keeps them: Step Functions' behaviour as far as tasks rely on it.
 
-use crate::judge;
 use crate::moto;
+use crate::wire::nowhere;
+use aws::Aws;
 use serde_json::{Value, json};
 use tasks::error::TaskError;
 use tasks::port::{Clock, ExecutionDescription, ExecutionStatus, Executions, PortError, Started};
@@ -138,8 +139,9 @@ async fn the_executions_of_this_machine_keep_the_contract() {
 }
 
 /// A state machine on moto, which starts executions and never moves them.
-pub async fn on_moto(caller: &str) -> aws::Aws {
-    let stack = moto::stack_for(&moto::unique("executions"), caller).await;
+pub async fn on_moto(caller: &str) -> Aws {
+    let config = moto::server().config(caller).await;
+    let stack = Aws::new(config, nowhere(&moto::unique("executions")));
     let (_, name) = stack
         .resources()
         .state_machine
@@ -165,7 +167,7 @@ async fn sfn(caller: &str) -> aws_sdk_sfn::Client {
 #[tokio::test]
 async fn the_executions_of_the_adapter_keep_the_contract_on_moto() {
     let caller = moto::unique("EXECUTIONS");
-    let end = async |aws: &aws::Aws, name: &str| {
+    let end = async |aws: &Aws, name: &str| {
         let machine = &aws.resources().state_machine;
         let machine = machine.replace(":stateMachine:", ":execution:");
         let stop = sfn("FOUNDATION").await.stop_execution();
@@ -173,5 +175,4 @@ async fn the_executions_of_the_adapter_keep_the_contract_on_moto() {
         stopped.expect("stopped");
     };
     keeps_the_contract(async || on_moto(&caller).await, end).await;
-    judge::fit(&moto::server().requests_of(&caller));
 }
