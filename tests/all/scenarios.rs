@@ -26,7 +26,7 @@ const DEFINITION: &str = include_str!("../../statemachines/pipeline.asl.json");
 const HOUR: i64 = 3600;
 
 /// All of them, for what must hold of all together; but the last, which repeats one of them with each fault.
-pub const STORIES: [fn(); 36] = [
+pub const STORIES: [fn(); 38] = [
     one_command_runs_the_chain_and_each_run_sends_one_mail,
     a_failed_step_sends_one_mail_and_terminates_the_cluster,
     a_step_that_ends_without_a_result_has_failed_whatever_its_state,
@@ -47,6 +47,7 @@ pub const STORIES: [fn(); 36] = [
     a_table_that_was_never_seeded_fails_alone,
     a_table_that_cannot_be_trusted_fails_alone_until_it_is_seeded_anew,
     cancel_ends_a_run_at_any_moment,
+    a_run_that_is_cancelled_in_doubt_about_its_cluster_terminates_what_came_of_it,
     a_run_is_given_up_at_its_deadline,
     a_second_run_waits_for_the_first_and_a_third_merges_into_it,
     waiting_is_bounded,
@@ -58,6 +59,7 @@ pub const STORIES: [fn(); 36] = [
     of_two_clusters_of_one_name_the_run_adopts_one_and_terminates_the_other,
     a_cluster_that_a_person_ended_is_not_replaced,
     an_aborted_execution_is_finished_by_the_sweep_wherever_it_was,
+    a_success_whose_execution_was_aborted_at_the_end_is_recorded_by_the_sweep,
     a_cluster_that_nobody_owns_is_terminated_by_the_sweep,
     a_topic_that_does_not_answer_keeps_no_run_from_being_swept,
     a_mail_that_was_refused_goes_out_with_the_sweep,
@@ -820,6 +822,25 @@ fn cancel_ends_a_run_at_any_moment() {
 }
 
 #[test]
+fn a_run_that_is_cancelled_in_doubt_about_its_cluster_terminates_what_came_of_it() {
+    let world = world(1);
+    world.inject(Fault {
+        call: "clusters.create",
+        occurrence: 1,
+        effect: Effect::AnswerLost,
+    });
+    let id = start(&world, &manual("jdbc_load", "k"));
+    let mut simulation = simulation(&world);
+    run_for(&mut simulation, 0);
+    assert_eq!(world.clusters.borrow().len(), 1);
+    let cancelled = at_once(control::cancel(&world, &id)).expect("at once");
+    assert_eq!(cancelled.expect("asked"), Cancelled::Asked);
+    run_for(&mut simulation, 6 * HOUR);
+    assert_eq!(run(&world, &id).outcome, Some(Outcome::Aborted));
+    end_state(&world);
+}
+
+#[test]
 fn a_run_is_given_up_at_its_deadline() {
     let world = world(2);
     world.items.borrow_mut()[1]["timeout_minutes"] = json!(30);
@@ -1032,6 +1053,31 @@ fn an_aborted_execution_is_finished_by_the_sweep_wherever_it_was() {
         simulation.sweep().expect("swept");
         end_state(&world);
     }
+}
+
+#[test]
+fn a_success_whose_execution_was_aborted_at_the_end_is_recorded_by_the_sweep() {
+    let world = world(1);
+    let heartbeat = world.now().plus_seconds(HOUR);
+    seeded(&world, 1, heartbeat);
+    change_file(&world, 0);
+    let id = start(&world, &manual("incremental_hudi", "k"));
+    let mut simulation = simulation(&world);
+    run_for(&mut simulation, 0);
+    while run(&world, &id).closing.is_none() {
+        run_for(&mut simulation, 10);
+    }
+    assert_eq!(run(&world, &id).status, RunStatus::Closing);
+    world.end_execution(&id, ExecutionStatus::Aborted);
+    for _ in 0..6 {
+        run_for(&mut simulation, 300);
+        simulation.sweep().expect("swept");
+    }
+    assert_eq!(run(&world, &id).outcome, Some(Outcome::Succeeded));
+    let complete = at_once(record::get::<Timestamp>(&world, &record::complete("shop")));
+    let complete = complete.expect("at once").expect("read");
+    assert_eq!(complete.map(|record| record.value), Some(heartbeat));
+    end_state(&world);
 }
 
 #[test]
