@@ -4,7 +4,7 @@ use crate::programs::root;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// A program of a judge's own environment.
@@ -32,6 +32,7 @@ fn models() -> Command {
 struct Judge {
     questions: ChildStdin,
     answers: BufReader<ChildStdout>,
+    _process: Child,
 }
 
 static JUDGE: LazyLock<Mutex<Judge>> = LazyLock::new(|| {
@@ -44,6 +45,7 @@ static JUDGE: LazyLock<Mutex<Judge>> = LazyLock::new(|| {
     Mutex::new(Judge {
         questions: child.stdin.take().expect("it is piped"),
         answers: BufReader::new(child.stdout.take().expect("it is piped")),
+        _process: child,
     })
 });
 
