@@ -19,6 +19,8 @@ const REGION: &str = "eu-west-1";
 #[derive(Debug, Clone)]
 pub enum Answer {
     Json(u16, Value),
+    /// A good answer of a service that speaks XML.
+    Xml(&'static str),
     /// It is read to its end, and the connection closed without a word.
     Lost,
 }
@@ -150,13 +152,10 @@ fn serve(stream: TcpStream, shared: &Mutex<Shared>) -> std::io::Result<()> {
     };
     match answer {
         Some(Answer::Json(status, body)) => {
-            let body = body.to_string();
-            write!(
-                reader.get_mut(),
-                "HTTP/1.1 {status} Said\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-                body.len()
-            )
+            let kind = "application/x-amz-json-1.1";
+            say(reader.get_mut(), status, kind, &body.to_string())
         }
+        Some(Answer::Xml(body)) => say(reader.get_mut(), 200, "text/xml", body),
         Some(Answer::Lost) => Ok(()),
         // More is asked than was prepared: the test sees it in the number of requests.
         None => write!(
@@ -164,6 +163,14 @@ fn serve(stream: TcpStream, shared: &Mutex<Shared>) -> std::io::Result<()> {
             "HTTP/1.1 400 Unprepared\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         ),
     }
+}
+
+fn say(stream: &mut TcpStream, status: u16, kind: &str, body: &str) -> std::io::Result<()> {
+    write!(
+        stream,
+        "HTTP/1.1 {status} Said\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 fn read_request(reader: &mut impl BufRead) -> std::io::Result<Value> {

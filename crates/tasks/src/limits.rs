@@ -9,10 +9,10 @@ use pipeline::progress::STEPS_ACTIVE_MAX;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Bytes of one record, its names and key included.
-pub const RECORD_BYTES_MAX: usize = 400 * 1024;
-/// Bytes of one transaction.
-pub const TRANSACTION_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of one record, its names and key included: 400 KB, which is read as the smaller of what it may mean.
+pub const RECORD_BYTES_MAX: usize = 400_000;
+/// Bytes of one transaction: 4 MB.
+pub const TRANSACTION_BYTES_MAX: usize = 4_000_000;
 const PARTITION_BYTES_MAX: usize = 2048;
 const SORT_BYTES_MAX: usize = 1024;
 /// SNS takes messages of 256 KB; what a mailer adds to the body fits beside this.

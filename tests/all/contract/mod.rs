@@ -5,10 +5,10 @@ mod clusters;
 mod config;
 mod deployment;
 pub mod executions;
+mod faults;
 mod ledger;
 mod mail;
 mod objects;
-mod wire;
 
 use std::ops::Deref;
 
