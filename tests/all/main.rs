@@ -3,9 +3,11 @@
 mod contract;
 mod invariants;
 mod kill;
+mod lambda;
 mod mistakes;
 mod moto;
 mod programs;
+mod runtime_api;
 mod scenarios;
 mod scene;
 mod tidy;
