@@ -559,10 +559,14 @@ fn refuse_what_is_no_input(function: &mut Function) {
                 .message
                 .contains("there is no run `nobody-0123456789ab`")
         );
-        // No key of the ledger is so long.
+        // DynamoDB refuses so long a key; moto finds nothing under it.
         let stranger = json!({"execution": "e", "state": {"run_id": large}});
         let error = function.fails(stranger.to_string().as_bytes());
-        assert_eq!(error.name, "Refused", "{}", error.message);
+        assert!(
+            ["BadInput", "Refused"].contains(&error.name.as_str()),
+            "{}",
+            error.name
+        );
     }
 }
 

@@ -617,7 +617,7 @@ fn a_dead_capture_does_not_look_like_a_quiet_database() {
 
 #[test]
 fn a_plan_that_is_not_what_was_frozen_fails_its_run_and_keeps_no_lock() {
-    for after in [0, 100, 400] {
+    for after in [0, 100, 300] {
         let world = world(2);
         let id = start(&world, &manual("jdbc_load", "k"));
         let mut simulation = simulation(&world);
