@@ -676,6 +676,28 @@ fn a_dead_capture_does_not_look_like_a_quiet_database() {
 }
 
 #[test]
+fn a_plan_that_is_not_what_was_frozen_fails_its_run_and_keeps_no_lock() {
+    for after in [0, 100, 300] {
+        let world = world(2);
+        let id = start(&world, &manual("jdbc_load", "k"));
+        let mut simulation = simulation(&world);
+        run_for(&mut simulation, after);
+        let plan = run(&world, &id).plan.expect("it was planned at once");
+        at_once(world.put(&plan.uri, b"{}"))
+            .expect("at once")
+            .expect("put");
+        run_for(&mut simulation, 2 * HOUR);
+        let run = run(&world, &id);
+        assert_eq!(run.outcome, Some(Outcome::Failed), "after {after} s");
+        let cause = run.cause.expect("a cause");
+        assert_eq!(cause.error, "Corrupt");
+        assert!(cause.message.contains(&plan.sha256), "{}", cause.message);
+        assert_eq!(mails(&world).len(), 1);
+        end_state(&world);
+    }
+}
+
+#[test]
 fn a_failed_run_is_counted_once_under_its_pipeline_and_nothing_else_is() {
     let world = world(2);
     seeded(&world, 2, world.now().plus_seconds(-31 * 60));
