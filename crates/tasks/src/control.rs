@@ -2,8 +2,8 @@
 
 use crate::error::TaskError;
 use crate::finish::{family, left};
-use crate::port::{Clock, Executions, Ledger, Objects, Started, WriteError};
 use crate::next_pipeline::following;
+use crate::port::{Clock, Executions, Ledger, Objects, Started, WriteError};
 use crate::record::{self, Versioned};
 use crate::step::read_plan;
 use pipeline::next::CHAIN_DEPTH_MAX;

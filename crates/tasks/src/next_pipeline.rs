@@ -26,8 +26,8 @@ pub async fn start(
         return Ok(None);
     };
     let name = name(&queued.value);
-    let input =
-        serde_json::to_value(&queued.value).map_err(|error| TaskError::Corrupt(error.to_string()))?;
+    let input = serde_json::to_value(&queued.value)
+        .map_err(|error| TaskError::Corrupt(error.to_string()))?;
     ports.start_execution(&name, &input).await?;
     match ports
         .write(&[
@@ -48,7 +48,8 @@ fn name(next: &StartInput) -> String {
 /// The run that follows one that has ended, whether it was started already or is still queued.
 pub async fn following(ledger: &impl Ledger, after: &str) -> Result<Option<String>, TaskError> {
     // Starting it moves it from the one record to the other: looked at in this order it is never missed.
-    if let Some(queued) = record::get::<StartInput>(ledger, &record::outbox(after, "chain")).await? {
+    if let Some(queued) = record::get::<StartInput>(ledger, &record::outbox(after, "chain")).await?
+    {
         return Ok(Some(name(&queued.value)));
     }
     let sent = record::get(ledger, &record::sent(after, "chain")).await?;

@@ -50,9 +50,12 @@ pub fn runs(run: &Run) -> LedgerKey {
     )
 }
 
+/// Partition of the admission records; sort key is the identifier.
+pub const ADMISSION: &str = "admission";
+
 /// The admission record of an identifier.
 pub fn admission(identifier: &str) -> LedgerKey {
-    key("admission", identifier)
+    key(ADMISSION, identifier)
 }
 
 /// The steps of one submission, written before they are submitted.
