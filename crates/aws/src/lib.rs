@@ -10,9 +10,12 @@ pub mod deployment;
 mod cluster_request;
 mod clusters;
 mod executions;
+mod history;
 mod mail;
 mod metrics;
 pub mod lambda;
+pub mod stack;
+pub mod schedules;
 mod log;
 
 use aws_config::retry::RetryConfig;
