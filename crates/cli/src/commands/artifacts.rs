@@ -62,6 +62,9 @@ struct Push {
     jobs: Option<PathBuf>,
 }
 
+/// A file with its bytes.
+type Read = (Artifact, Vec<u8>);
+
 /// Nothing starts without it.
 const BOOTSTRAP: &str = "bootstrap";
 
@@ -142,7 +145,7 @@ impl Push {
     }
 
     /// Files with their bytes, and those that are not there.
-    fn files(&self) -> Result<(Vec<(Artifact, Vec<u8>)>, Vec<Artifact>), Trouble> {
+    fn files(&self) -> Result<(Vec<Read>, Vec<Artifact>), Trouble> {
         let (mut found, mut absent) = (Vec::new(), Vec::new());
         for artifact in self.artifacts() {
             match std::fs::read(&artifact.path) {
@@ -217,7 +220,7 @@ impl Store<'_> {
     /// Uploads artifacts, then the list that plans read: what is listed is there.
     async fn push(
         &mut self,
-        found: &[(Artifact, Vec<u8>)],
+        found: &[Read],
         absent: &[Artifact],
     ) -> Result<Map<String, Value>, Trouble> {
         let uri = format!("{}/{ARTIFACTS_FILE}", self.base);
