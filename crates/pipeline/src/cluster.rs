@@ -153,39 +153,18 @@ fn check_code(scope: &Scope, steps: &Steps, aws: &Aws, shape: &Shape, problems: 
             );
         }
     };
-    let of = |machine: Machine| {
-        shape
-            .instance_types()
-            .find(|name| machine_of(name) == machine)
-    };
-    if let Some(name) = of(Machine::Aarch64) {
-        check(
-            &artifacts.worker_aarch64,
-            "worker_aarch64",
-            &format!("machine `{name}`"),
-        );
-    }
-    if let Some(name) = of(Machine::X86) {
-        check(
-            &artifacts.worker_x86_64,
-            "worker_x86_64",
-            &format!("machine `{name}`"),
-        );
+    // Steps run on the primary. One that is not named is told already.
+    if !shape.primary.is_empty() {
+        let needs = format!("machine `{}`", shape.primary);
+        match machine_of(&shape.primary) {
+            Machine::Aarch64 => check(&artifacts.worker_aarch64, "worker_aarch64", &needs),
+            Machine::X86 => check(&artifacts.worker_x86_64, "worker_x86_64", &needs),
+        }
     }
     if scope.name.kind() == PipelineKind::JdbcLoad && needs_spark(scope, steps) {
         let needs = "a load by the spark engine";
         check(&artifacts.jdbc_load, "jdbc_load", needs);
         check(&artifacts.jdbc_driver, "jdbc_driver", needs);
-    }
-}
-
-impl Shape {
-    fn instance_types(&self) -> impl Iterator<Item = &str> {
-        let workers = self.workers.iter().map(|workers| &workers.worker);
-        let types =
-            workers.flat_map(|worker| worker.instance_type.iter().chain(&worker.instance_types));
-        let named = std::iter::once(&self.primary).chain(types);
-        named.map(String::as_str).filter(|name| !name.is_empty())
     }
 }
 
