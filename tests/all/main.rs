@@ -1,9 +1,10 @@
 //! One test binary: what several crates, or the built programs, must do together.
 
+mod contract;
 mod invariants;
 mod kill;
-mod ledger_contract;
 mod mistakes;
+mod moto;
 mod programs;
 mod scenarios;
 mod scene;

@@ -177,6 +177,8 @@ def error(status, code, request):
 
 def main():
     path = sys.argv[1]
+    # Small enough that tests see several pages.
+    os.environ["MOTO_S3_DEFAULT_MAX_KEYS"] = "10"
     with open(path, "w", encoding="utf-8") as record:
         app = Recorder(DomainDispatcherApplication(create_backend_app), record)
         server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Handler)
