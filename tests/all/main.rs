@@ -8,4 +8,5 @@ mod moto;
 mod programs;
 mod scenarios;
 mod scene;
+mod stack;
 mod tidy;
