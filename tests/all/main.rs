@@ -14,6 +14,7 @@ mod replayed;
 mod runtime_api;
 mod scenarios;
 mod scene;
+mod stack;
 mod template;
 mod tidy;
 mod wire;

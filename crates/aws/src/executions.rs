@@ -81,7 +81,7 @@ impl Aws {
 }
 
 /// `arn:…:stateMachine:<machine>` and a name are `arn:…:execution:<machine>:<name>`.
-fn execution_arn(state_machine: &str, name: &str) -> Result<String, PortError> {
+pub(crate) fn execution_arn(state_machine: &str, name: &str) -> Result<String, PortError> {
     match state_machine.split_once(":stateMachine:") {
         Some((account, machine)) if !machine.contains(':') => {
             Ok(format!("{account}:execution:{machine}:{name}"))

@@ -11,9 +11,12 @@ mod cluster_request;
 mod clusters;
 mod executions;
 pub mod actions;
+mod history;
 mod mail;
 mod metrics;
 pub mod lambda;
+pub mod stack;
+pub mod schedules;
 mod log;
 
 use aws_config::retry::RetryConfig;

@@ -16,4 +16,8 @@ pub mod logs;
 pub mod sweep;
 pub mod capture;
 pub mod reconcile;
+#[cfg(feature = "aws")]
+pub mod schedule;
+#[cfg(feature = "aws")]
+pub mod artifacts;
 pub mod internal;

@@ -1,10 +1,11 @@
 //! What every command is given, and why one cannot go on.
 
+use crate::place::Place;
 use crate::print;
 use local::Local;
 use pipeline::problem::Problem;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tasks::error::TaskError;
 use tasks::port::PortError;
@@ -19,18 +20,79 @@ pub const USAGE: u8 = 2;
 
 /// Settings that all commands share.
 pub struct Context {
-    pub home: PathBuf,
+    pub target: Target,
     pub json: bool,
 }
 
+/// Where commands work.
+pub enum Target {
+    /// This folder of this machine.
+    Home(PathBuf),
+    /// The stack of this name on AWS.
+    Stack(String),
+}
+
 impl Context {
-    /// The home folder, made where it is missing.
-    pub fn open(&self) -> Result<Local, Trouble> {
-        let local = Local::open(&self.home).map_err(|error| Trouble::failed(error.to_string()))?;
-        Ok(local
-            .with_definition(DEFINITION.to_owned())
-            .talk_to(print::say))
+    /// The place; a home folder is made where it is missing.
+    pub async fn open(&self) -> Result<Place, Trouble> {
+        match &self.target {
+            Target::Home(folder) => Ok(Place::Home(Box::new(open_home(folder)?))),
+            Target::Stack(name) => Place::stack(name).await,
+        }
     }
+
+    /// The place, where it exists already: reading makes no home folder.
+    pub async fn existing(&self) -> Result<Place, Trouble> {
+        match &self.target {
+            Target::Home(folder) if !home_exists(folder) => {
+                let message = format!("there is no configuration in `{}`", folder.display());
+                Err(Trouble::failed(message)
+                    .hint("`headwater import FILE` writes it; `--home DIR` names another folder"))
+            }
+            Target::Home(_) | Target::Stack(_) => self.open().await,
+        }
+    }
+
+    /// Whether there is something to read.
+    pub fn exists(&self) -> bool {
+        match &self.target {
+            Target::Home(folder) => home_exists(folder),
+            Target::Stack(_) => true,
+        }
+    }
+
+    /// The name of the stack, for what this machine has no need of: `instead` says what does it there.
+    pub fn stack(&self, what: &str, instead: &str) -> Result<&str, Trouble> {
+        match &self.target {
+            Target::Stack(name) => Ok(name),
+            Target::Home(_) => Err(Trouble::usage(format!(
+                "`{what}` is for a stack: `--stack NAME`"
+            ))
+            .hint(instead)),
+        }
+    }
+
+    /// The home folder, for what a stack has no need of: `instead` says what does it there.
+    pub fn home(&self, what: &str, instead: &str) -> Result<&Path, Trouble> {
+        match &self.target {
+            Target::Home(folder) => Ok(folder),
+            Target::Stack(_) => {
+                Err(Trouble::usage(format!("`{what}` is for this machine")).hint(instead))
+            }
+        }
+    }
+}
+
+fn home_exists(folder: &Path) -> bool {
+    folder.join("headwater.db").exists()
+}
+
+/// The home folder, made where it is missing.
+pub fn open_home(folder: &Path) -> Result<Local, Trouble> {
+    let local = Local::open(folder).map_err(|error| Trouble::failed(error.to_string()))?;
+    Ok(local
+        .with_definition(DEFINITION.to_owned())
+        .talk_to(print::say))
 }
 
 /// Runs work of one thread: tasks, waits and signals take turns.

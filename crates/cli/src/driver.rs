@@ -1,6 +1,7 @@
 //! Who takes executions further: the tasks behind the state machine, and what a sweep starts anew.
 
 use crate::context::Trouble;
+use crate::place::Repaired;
 use crate::print::say;
 use local::Local;
 use local::executions::DRIVER_GRACE_SECONDS;
@@ -15,7 +16,6 @@ use tasks::cluster::terminal;
 use tasks::error::TaskError;
 use tasks::port::{Clusters, Executions, PortError};
 use tasks::record::{self, Versioned};
-use tasks::sweep::Swept;
 use tasks::{Settings, dispatch, sweep};
 
 /// Between the first looks at a queue, a cluster and its steps: on one machine a look costs nothing.
@@ -24,6 +24,8 @@ const POLL_SECONDS: i64 = 1;
 const ADMIT: &str = "admit";
 /// Between two looks at whether an execution that was started just now is driven.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// Between two looks of whoever follows a run.
+pub const FOLLOW_INTERVAL: Duration = Duration::from_millis(400);
 /// How the outbox entry of a chained run ends.
 const CHAIN_ENTRY: &str = "#chain";
 
@@ -153,34 +155,6 @@ async fn without_driver(local: &Local) -> Result<Vec<String>, Trouble> {
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
     Ok(local.executions_without_driver()?)
-}
-
-/// What a sweep did.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Repaired {
-    pub swept: Swept,
-    /// Executions that were given a new driver.
-    pub resumed: Vec<String>,
-}
-
-impl Repaired {
-    /// Each deed in a line.
-    pub fn lines(&self) -> Vec<String> {
-        let told = |what: &str, entries: &[String]| -> Vec<String> {
-            entries
-                .iter()
-                .map(|entry| format!("{what}: {entry}"))
-                .collect()
-        };
-        [
-            told("resumed", &self.resumed),
-            told("finished", &self.swept.finished),
-            told("terminated", &self.swept.terminated),
-            told("sent", &self.swept.sent),
-            told("look at", &self.swept.reported),
-        ]
-        .concat()
-    }
 }
 
 /// Makes ledger, executions and clusters agree, and has executions without a driver driven.

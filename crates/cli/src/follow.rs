@@ -1,24 +1,20 @@
 //! Sees a chain of runs to its end: drives it in this process, tells how it goes on, and honours signals.
 
 use crate::context::{Context, FAILED, Trouble};
-use crate::driver::{drive, drive_apart};
+use crate::place::Place;
 use crate::print::{self, say};
 use crate::view::View;
 use crate::watch::{Summaries, Watch};
-use local::Local;
 use pipeline::run::StartInput;
 use serde_json::json;
 use std::pin::pin;
 use std::process::ExitCode;
-use std::time::Duration;
-use tasks::control::{self, Cancelled};
+use tasks::control::{self, Cancelled, Link};
 use tasks::error::TaskError;
 use tasks::port::Started;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
-/// Between two looks at what is new.
-const LOOK_INTERVAL: Duration = Duration::from_millis(400);
 /// A look at thousands of tables takes long: so many times as long it is not repeated.
 const LOOK_SHARE: u32 = 10;
 
@@ -49,11 +45,11 @@ enum Followed {
 /// Starts a run as it was asked for, and sees it and its chain to their end unless it is detached.
 pub async fn start(
     context: &Context,
-    local: &Local,
+    place: &Place,
     input: &StartInput,
     manner: &Manner,
 ) -> Result<ExitCode, Trouble> {
-    let asked = control::start(local, input).await?;
+    let asked = control::start(place, input).await?;
     if asked.started == Started::Before {
         say(&format!(
             "run `{}` was started before with this key",
@@ -61,7 +57,7 @@ pub async fn start(
         ));
     }
     if manner.detach {
-        drive_apart(local, &asked.execution)?;
+        place.leave(&asked.execution)?;
         match context.json {
             true => print::json(&json!({"run_id": asked.run_id}))?,
             false => print::data(&format!("{}\n", asked.run_id))?,
@@ -72,16 +68,16 @@ pub async fn start(
         true => Summaries::Kept,
         false => Summaries::Printed,
     };
-    match follow(local, &asked.execution, summaries).await? {
-        Followed::Ended(views) => finish(context, local, &asked.execution, &views),
+    match follow(place, &asked.execution, summaries).await? {
+        Followed::Ended(views) => finish(context, place, &asked.execution, &views).await,
         Followed::Left => Ok(ExitCode::from(FAILED)),
     }
 }
 
 /// The data, and the exit code: every run of the chain must have succeeded.
-fn finish(
+async fn finish(
     context: &Context,
-    local: &Local,
+    place: &Place,
     execution: &str,
     views: &[View],
 ) -> Result<ExitCode, Trouble> {
@@ -89,7 +85,7 @@ fn finish(
         print::json(&views.iter().map(View::whole).collect())?;
     }
     if views.is_empty() {
-        let (error, cause) = local.fault_of(execution)?.unwrap_or_default();
+        let (error, cause) = place.fault_of(execution).await?.unwrap_or_default();
         return Err(Trouble::failed(format!(
             "execution `{execution}` ended without a run: {error}: {cause}"
         )));
@@ -100,11 +96,11 @@ fn finish(
     })
 }
 
-async fn follow(local: &Local, execution: &str, summaries: Summaries) -> Result<Followed, Trouble> {
-    let mut watch = Watch::new(local, summaries);
+async fn follow(place: &Place, execution: &str, summaries: Summaries) -> Result<Followed, Trouble> {
+    let mut watch = Watch::new(place, summaries);
     let mut signals = Signals::listen()?;
     let mut next_look = Instant::now();
-    let mut driving = pin!(drive(local, execution));
+    let mut driving = pin!(place.see_to_end(execution));
     let mut stopping = false;
     loop {
         tokio::select! {
@@ -115,34 +111,46 @@ async fn follow(local: &Local, execution: &str, summaries: Summaries) -> Result<
             () = tokio::time::sleep_until(next_look) => {
                 let began = Instant::now();
                 watch.look(execution).await?;
-                next_look = Instant::now() + LOOK_INTERVAL.max(began.elapsed() * LOOK_SHARE);
+                next_look = Instant::now() + place.look_interval().max(began.elapsed() * LOOK_SHARE);
                 if stopping {
-                    cancel_chain(local, execution).await?;
+                    cancel_chain(place, execution).await?;
                 }
             }
             wish = signals.wish() => match wish {
-                Wish::Stop if !stopping => {
+                Wish::Stop if !stopping && place.runs_here() => {
                     stopping = true;
                     say("cancelling; once more: it is cancelled in the background");
-                    cancel_chain(local, execution).await?;
+                    cancel_chain(place, execution).await?;
                 }
                 Wish::Stop | Wish::Leave => {
                     // It waits until this process has let go.
-                    drive_apart(local, execution)?;
-                    say(&format!("run `{execution}` goes on in the background"));
+                    place.leave(execution)?;
+                    say(&left(place, execution));
                     return Ok(Followed::Left);
                 }
             },
         }
     }
     watch.look(execution).await?;
-    Ok(Followed::Ended(watch.ended(execution)?))
+    Ok(Followed::Ended(watch.ended()))
+}
+
+/// What becomes of a run that is no longer followed.
+fn left(place: &Place, execution: &str) -> String {
+    match place.runs_here() {
+        true => format!("run `{execution}` goes on in the background"),
+        false => format!(
+            "run `{execution}` goes on in {}\nhint: {headwater} show {execution}; {headwater} cancel {execution}",
+            place.name(),
+            headwater = place.headwater(),
+        ),
+    }
 }
 
 /// Asks every run of the chain that can still be cancelled to end.
-async fn cancel_chain(local: &Local, execution: &str) -> Result<(), Trouble> {
-    for run_id in local.running_executions_since(execution)? {
-        match control::cancel(local, &run_id).await {
+async fn cancel_chain(place: &Place, execution: &str) -> Result<(), Trouble> {
+    for Link { run_id, .. } in control::chain(place, execution).await? {
+        match control::cancel(place, &run_id).await {
             Ok(Cancelled::Asked | Cancelled::TooLate) => {}
             // Not recorded yet: the next look asks again.
             Err(TaskError::BadInput(_)) => {}

@@ -1,7 +1,8 @@
-//! Configuration items as commands read them: from files, from stdin, or from the table of the home folder.
+//! Configuration items as commands read them: from files, from stdin, or from the configuration table.
 
-use crate::context::{Context, Trouble};
-use local::Local;
+use crate::context::{Context, Target, Trouble};
+use crate::place::Place;
+use crate::print::say;
 use pipeline::config::{Checked, check};
 use pipeline::deployment::Deployment;
 use pipeline::item::read_items;
@@ -11,6 +12,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use tasks::port::{DeploymentError, Deployments};
 
 /// Means stdin where a file is expected.
 pub const STDIN: &str = "-";
@@ -28,16 +30,16 @@ pub struct Source {
 }
 
 /// The items of all files together; of the table where no file is given.
-pub fn read(context: &Context, files: &[PathBuf]) -> Result<Source, Trouble> {
+pub async fn read(context: &Context, files: &[PathBuf]) -> Result<Source, Trouble> {
     match files {
-        [] => table(context),
+        [] => table(context).await,
         files => of_files(files),
     }
 }
 
 /// Like `read`, for what has no use for items that cannot be read.
-pub fn read_all(context: &Context, files: &[PathBuf]) -> Result<Source, Trouble> {
-    let source = read(context, files)?;
+pub async fn read_all(context: &Context, files: &[PathBuf]) -> Result<Source, Trouble> {
+    let source = read(context, files).await?;
     if source.problems.is_empty() {
         Ok(source)
     } else {
@@ -69,37 +71,22 @@ fn of_files(files: &[PathBuf]) -> Result<Source, Trouble> {
     Ok(source)
 }
 
-fn table(context: &Context) -> Result<Source, Trouble> {
-    let local = existing(context)?;
+async fn table(context: &Context) -> Result<Source, Trouble> {
+    let place = context.existing().await?;
     Ok(Source {
-        name: format!("the table of `{}`", context.home.display()),
-        items: stored(&local)?,
+        name: match &context.target {
+            Target::Home(folder) => format!("the table of `{}`", folder.display()),
+            Target::Stack(name) => format!("the table of stack `{name}`"),
+        },
+        items: stored(&place).await?,
         starts: Vec::new(),
         problems: Vec::new(),
     })
 }
 
-/// Whether the home folder has a table.
-pub fn exists(context: &Context) -> bool {
-    context.home.join("headwater.db").exists()
-}
-
-/// The home folder, where it exists already: reading makes none.
-pub fn existing(context: &Context) -> Result<Local, Trouble> {
-    if !exists(context) {
-        let message = format!("there is no configuration in `{}`", context.home.display());
-        return Err(Trouble::failed(message)
-            .hint("`headwater import FILE` writes it; `--home DIR` names another folder"));
-    }
-    context.open()
-}
-
 /// All items of the table, without those that state a generation.
-pub fn stored(local: &Local) -> Result<Vec<Value>, Trouble> {
-    let items = local
-        .config_items()
-        .map_err(|error| Trouble::failed(error.to_string()))?;
-    Ok(without_generation(items))
+pub async fn stored(place: &Place) -> Result<Vec<Value>, Trouble> {
+    Ok(without_generation(place.all_items().await?))
 }
 
 pub fn without_generation(items: Vec<Value>) -> Vec<Value> {
@@ -144,6 +131,38 @@ fn name_file(starts: &[(usize, String)], problem: &mut Problem) {
     let own = starts.iter().rev().find(|(start, _)| *start < number);
     if let Some((start, file)) = own {
         problem.key = format!("{file}: item {}", number - start);
+    }
+}
+
+/// The deployment of a place.
+pub async fn deployment_at(place: &Place) -> Result<Deployment, Trouble> {
+    place.deployment().await.map_err(|error| match error {
+        DeploymentError::Faulty(mistakes) => Trouble::failed(format!(
+            "there is nothing to plan for in {}: {}",
+            place.name(),
+            mistakes.join("\n")
+        ))
+        .hint(format!(
+            "`{} artifacts push` uploads the code that clusters run, and lists it",
+            place.headwater()
+        )),
+        DeploymentError::Port(error) => error.into(),
+    })
+}
+
+/// The `spark_conf` keys that are allowed beyond the list: by the file, else by the stack.
+pub async fn opt_outs(context: &Context, file: Option<&Path>) -> Result<BTreeSet<String>, Trouble> {
+    match (file, &context.target) {
+        (Some(file), _) => Ok(deployment_of(file)?.spark_conf_opt_outs),
+        (None, Target::Home(_)) => Ok(BTreeSet::new()),
+        (None, Target::Stack(_)) => match deployment_at(&context.open().await?).await {
+            Ok(deployment) => Ok(deployment.spark_conf_opt_outs),
+            // Items can be looked at before there is code to run.
+            Err(trouble) => {
+                say(&trouble.to_string().replacen("error", "warning", 1));
+                Ok(BTreeSet::new())
+            }
+        },
     }
 }
 

@@ -3,7 +3,11 @@
 //! stdout is data, stderr is talk. Exit codes: 0 done, 1 the run or check failed, 2 wrong usage.
 
 mod context;
+mod place;
+#[cfg(feature = "aws")]
+mod stack;
 mod print;
+mod step_logs;
 mod items;
 mod findings;
 mod plan_text;
@@ -15,12 +19,15 @@ mod request;
 mod worker;
 mod commands;
 
-use clap::{Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+#[cfg(feature = "aws")]
+use commands::{artifacts, schedule};
 use commands::{
     cancel, capture, check, diff, export, import, internal, logs, migrate, plan, reconcile, reload,
     resume, run, runs, show, sweep,
 };
-use context::Context;
+use context::{Context, Target, Trouble};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -33,7 +40,8 @@ Environment:
   HEADWATER_HOME    instead of --home
   HEADWATER_LOG     what is logged on stderr, for example `info` or `tasks=debug`
   HEADWATER_WORKER  instead of the `headwater-worker` beside this program
-  NO_COLOR          no colours";
+  NO_COLOR          no colours
+  AWS_PROFILE, AWS_REGION and what else the AWS CLI reads, with --stack";
 
 #[derive(Parser)]
 #[command(
@@ -53,6 +61,9 @@ struct Cli {
         global = true
     )]
     home: PathBuf,
+    /// A stack on AWS instead of this machine
+    #[arg(long, value_name = "NAME", global = true)]
+    stack: Option<String>,
     /// Data as JSON on stdout
     #[arg(long, global = true)]
     json: bool,
@@ -79,18 +90,41 @@ enum Command {
     Sweep(sweep::Arguments),
     Capture(capture::Arguments),
     Reconcile(reconcile::Arguments),
+    #[cfg(feature = "aws")]
+    Schedule(schedule::Arguments),
+    #[cfg(feature = "aws")]
+    Artifacts(artifacts::Arguments),
     #[command(hide = true)]
     Internal(internal::Arguments),
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
     trace();
+    run().unwrap_or_else(|trouble| {
+        print::say(&trouble.to_string());
+        trouble.exit_code()
+    })
+}
+
+fn run() -> Result<ExitCode, Trouble> {
+    let matches = Cli::command().get_matches();
+    let home_is_typed = matches.value_source("home") == Some(ValueSource::CommandLine);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let target = match cli.stack {
+        Some(_) if home_is_typed => {
+            return Err(
+                Trouble::usage("`--home` is of this machine, `--stack` of AWS")
+                    .hint("leave one of them out"),
+            );
+        }
+        Some(name) => Target::Stack(name),
+        None => Target::Home(cli.home),
+    };
     let context = &Context {
-        home: cli.home,
+        target,
         json: cli.json,
     };
-    let ended = match cli.command {
+    match cli.command {
         Command::Check(arguments) => check::run(context, arguments),
         Command::Plan(arguments) => plan::run(context, arguments),
         Command::Import(arguments) => import::run(context, arguments),
@@ -107,12 +141,12 @@ fn main() -> ExitCode {
         Command::Sweep(arguments) => sweep::run(context, arguments),
         Command::Capture(arguments) => capture::run(context, arguments),
         Command::Reconcile(arguments) => reconcile::run(context, arguments),
+        #[cfg(feature = "aws")]
+        Command::Schedule(arguments) => schedule::run(context, arguments),
+        #[cfg(feature = "aws")]
+        Command::Artifacts(arguments) => artifacts::run(context, arguments),
         Command::Internal(arguments) => internal::run(context, arguments),
-    };
-    ended.unwrap_or_else(|trouble| {
-        print::say(&trouble.to_string());
-        trouble.exit_code()
-    })
+    }
 }
 
 /// What the program tells of itself, on stderr: warnings, or what HEADWATER_LOG names.

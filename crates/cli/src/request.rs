@@ -1,16 +1,18 @@
 //! What a person asks to be run, checked at once against the configuration of this moment.
 
 use crate::context::Trouble;
+use crate::items::deployment_at;
+use crate::place::Place;
 use chrono::SecondsFormat;
-use local::Local;
 use pipeline::plan::Plan;
 use pipeline::planning::{PlanRequest, plan};
 use pipeline::problem::{Problem, nearest};
 
 /// The plan of a request; `None` when the configuration has mistakes, which are the run's outcome.
-pub fn planned(local: &Local, request: &PlanRequest) -> Result<Option<Plan>, Trouble> {
-    let items = local.config_items()?;
-    match plan(&items, &local.deployment(), request) {
+pub async fn planned(place: &Place, request: &PlanRequest) -> Result<Option<Plan>, Trouble> {
+    let items = place.all_items().await?;
+    let deployment = deployment_at(place).await?;
+    match plan(&items, &deployment, request) {
         Ok(plan) => Ok(Some(plan)),
         Err(problems) => match problems.iter().find(|problem| names_nothing(problem)) {
             Some(problem) => Err(unknown(problem, request)),

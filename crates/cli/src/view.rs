@@ -1,14 +1,13 @@
 //! What is known of a run, for a reader: the ledger's records, and how far its steps are at this moment.
 
 use crate::context::Trouble;
+use crate::place::Place;
 use crate::print::{duration, many, rate};
-use local::Local;
-use local::clusters::StepRecord;
 use local::progress::StepProgress;
 use pipeline::notice::Counts;
 use pipeline::outcome::Outcome;
 use pipeline::plan::{Frozen, PipelineKind};
-use pipeline::progress::{Observed, StepAccount, StepEnd, account, parse_step_name};
+use pipeline::progress::{Observed, StepAccount, StepEnd, account};
 use pipeline::report::{StepFailure, StepReport, StepResult};
 use pipeline::run::{Run, Work};
 use pipeline::time::Timestamp;
@@ -19,7 +18,7 @@ use tasks::observe::recorded;
 use tasks::port::Clock;
 use tasks::record::{self, Versioned};
 use tasks::state::read_json;
-use tasks::step::read_plan;
+use tasks::step::{Claim, read_plan};
 
 /// The frozen files of a run: read once, they never change.
 #[derive(Default)]
@@ -29,12 +28,12 @@ pub struct Papers {
 }
 
 impl Papers {
-    pub async fn read(&mut self, local: &Local, run: &Run) -> Result<(), TaskError> {
+    pub async fn read(&mut self, place: &Place, run: &Run) -> Result<(), TaskError> {
         if let (None, Some(file)) = (&self.frozen, &run.plan) {
-            self.frozen = Some(read_plan(local, file).await?);
+            self.frozen = Some(read_plan(place, file).await?);
         }
         if let (None, Some(file)) = (&self.work, &run.work) {
-            self.work = Some(read_json(local, file).await?);
+            self.work = Some(read_json(place, file).await?);
         }
         Ok(())
     }
@@ -142,36 +141,29 @@ fn failed(failure: &StepFailure, time: Option<i64>) -> String {
 }
 
 /// A run as it is now.
-pub async fn view(local: &Local, run: Run, papers: &mut Papers) -> Result<View, Trouble> {
-    papers.read(local, &run).await?;
-    let (observed, _) = recorded(local, &run.run_id).await?;
-    let mut steps = Vec::new();
-    for cluster in run
-        .clusters
-        .iter()
-        .filter_map(|cluster| cluster.id.as_ref())
-    {
-        steps.extend(local.cluster_steps(cluster)?);
-    }
-    let progress = local.progress_of(&run.run_id)?;
+pub async fn view(place: &Place, run: Run, papers: &mut Papers) -> Result<View, Trouble> {
+    papers.read(place, &run).await?;
+    let (observed, _) = recorded(place, &run.run_id).await?;
+    let claims = record::claims(place, &run.run_id).await?;
+    let progress = place.progress_of(&run.run_id)?;
     Ok(View {
-        tables: tables(&run, papers, &observed, &steps, progress),
+        tables: tables(&run, papers, &observed, &newest(&claims), progress),
         disabled: papers
             .frozen
             .as_ref()
             .map(|frozen| frozen.plan.disabled.clone())
             .unwrap_or_default(),
-        now: local.now(),
+        now: place.now(),
         run,
     })
 }
 
-/// Steps in order of name, from what ledger and clusters say of them.
+/// Steps in order of name, from what the ledger says of them.
 fn tables(
     run: &Run,
     papers: &Papers,
     observed: &Observed,
-    steps: &[StepRecord],
+    claims: &BTreeMap<u32, &Claim>,
     progress: Vec<StepProgress>,
 ) -> Vec<Table> {
     let (Some(frozen), None) = (&papers.frozen, &run.skip) else {
@@ -188,7 +180,6 @@ fn tables(
         .zip(&frozen.plan.steps)
         .map(|(index, step)| (step.name.as_str(), index))
         .collect();
-    let on_cluster = newest(steps);
     let mut progress: BTreeMap<String, StepProgress> = progress
         .into_iter()
         .map(|progress| (progress.step.clone(), progress))
@@ -198,35 +189,29 @@ fn tables(
         .map(|account| {
             let index = indexes.get(account.name.as_str());
             let result = index.and_then(|index| observed.results.get(index));
-            let step = index.and_then(|index| on_cluster.get(index));
+            let claim = index.and_then(|index| claims.get(index).copied());
             let progress = progress.remove(&account.name);
-            table(run, account, result, step, progress)
+            table(run, account, result, claim, progress)
         })
         .collect()
 }
 
-/// The newest attempt of each step that clusters know, by index.
-fn newest(steps: &[StepRecord]) -> BTreeMap<u32, (u32, &StepRecord)> {
-    let mut newest: BTreeMap<u32, (u32, &StepRecord)> = BTreeMap::new();
-    for step in steps {
-        let Some((index, attempt)) = parse_step_name(&step.name) else {
-            continue;
-        };
-        if newest.get(&index).is_none_or(|(held, _)| *held <= attempt) {
-            newest.insert(index, (attempt, step));
-        }
-    }
-    newest
+/// The newest attempt of each step that a worker has begun, by index: claims come in order of attempt.
+fn newest(claims: &[Versioned<Claim>]) -> BTreeMap<u32, &Claim> {
+    claims
+        .iter()
+        .map(|claim| (claim.value.index, &claim.value))
+        .collect()
 }
 
 fn table(
     run: &Run,
     account: StepAccount,
     result: Option<&StepResult>,
-    step: Option<&(u32, &StepRecord)>,
+    claim: Option<&Claim>,
     progress: Option<StepProgress>,
 ) -> Table {
-    let runs = step.is_some_and(|(_, step)| step.started.is_some() && step.ended.is_none());
+    let runs = claim.is_some();
     let open = run.outcome.is_none();
     let state = match account.end {
         StepEnd::Succeeded(report) => TableState::Succeeded(report),
@@ -240,13 +225,14 @@ fn table(
         name: account.name,
         attempt: result
             .map(|result| result.attempt)
-            .or(step.map(|(attempt, _)| *attempt)),
+            .or(claim.map(|claim| claim.attempt)),
         started: result
             .map(|result| result.started)
-            .or(step.and_then(|(_, step)| step.started)),
+            .or(claim.map(|claim| claim.at)),
+        // One that never told its end has ended with its run.
         ended: result
             .map(|result| result.ended)
-            .or(step.and_then(|(_, step)| step.ended)),
+            .or(run.ended.filter(|_| runs)),
         state,
     }
 }
@@ -445,20 +431,21 @@ impl Table {
 }
 
 /// A run by its whole id, when it has been recorded.
-pub async fn recorded_run(local: &Local, run_id: &str) -> Result<Option<Run>, Trouble> {
-    let run: Option<Versioned<Run>> = record::get(local, &record::run(run_id)).await?;
+pub async fn recorded_run(place: &Place, run_id: &str) -> Result<Option<Run>, Trouble> {
+    let run: Option<Versioned<Run>> = record::get(place, &record::run(run_id)).await?;
     Ok(run.map(|run| run.value))
 }
 
 /// All run ids, oldest first; those of one identifier when it is named.
-pub async fn run_ids(local: &Local, identifier: Option<&str>) -> Result<Vec<String>, Trouble> {
-    let partitions = match identifier {
-        Some(identifier) => vec![record::runs_partition(identifier)],
-        None => local.partitions(&record::runs_partition(""))?,
+pub async fn run_ids(place: &Place, identifier: Option<&str>) -> Result<Vec<String>, Trouble> {
+    let identifiers = match identifier {
+        Some(identifier) => vec![identifier.to_owned()],
+        None => place.identifiers().await?,
     };
     let mut entries = Vec::new();
-    for partition in partitions {
-        let listed: Vec<Versioned<String>> = record::list(local, &partition, "").await?;
+    for identifier in identifiers {
+        let partition = record::runs_partition(&identifier);
+        let listed: Vec<Versioned<String>> = record::list(place, &partition, "").await?;
         entries.extend(
             listed
                 .into_iter()
@@ -471,10 +458,13 @@ pub async fn run_ids(local: &Local, identifier: Option<&str>) -> Result<Vec<Stri
 }
 
 /// The run that somebody means: its id, the beginning of it or of its last part, or `last`.
-pub async fn find_run(local: &Local, text: &str) -> Result<Run, Trouble> {
-    let all = run_ids(local, None).await?;
+pub async fn find_run(place: &Place, text: &str) -> Result<Run, Trouble> {
+    if let Some(run) = recorded_run(place, text).await? {
+        return Ok(run);
+    }
+    let all = run_ids(place, None).await?;
     let run_id = meant(&all, text)?;
-    recorded_run(local, run_id)
+    recorded_run(place, run_id)
         .await?
         .ok_or_else(|| Trouble::failed(format!("the record of run `{run_id}` is missing")))
 }

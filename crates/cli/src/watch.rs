@@ -1,14 +1,15 @@
 //! Tells a person how a chain of runs goes on: bars on a terminal, lines elsewhere.
 
 use crate::context::Trouble;
+use crate::place::Place;
 use crate::print::{self, many, rate, say};
-use crate::view::{Papers, Table, TableState, View, recorded_run, view};
+use crate::view::{Papers, Table, TableState, View, view};
 use indicatif::{ProgressBar, ProgressStyle};
-use local::Local;
 use pipeline::admission::Admissions;
 use pipeline::run::{Run, RunStatus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use tasks::control::{self, Link};
 use tasks::record::{self, Versioned};
 
 /// Bars of tables at once: a terminal has few lines.
@@ -25,9 +26,10 @@ pub enum Summaries {
 
 /// What was told of each run of a chain.
 pub struct Watch<'a> {
-    local: &'a Local,
+    place: &'a Place,
     summaries: Summaries,
-    told: BTreeMap<String, Told>,
+    /// In the order of the chain.
+    told: Vec<(String, Told)>,
     bars: Option<Bars>,
 }
 
@@ -39,39 +41,38 @@ struct Told {
 }
 
 impl<'a> Watch<'a> {
-    pub fn new(local: &'a Local, summaries: Summaries) -> Self {
+    pub fn new(place: &'a Place, summaries: Summaries) -> Self {
         Self {
-            local,
+            place,
             summaries,
-            told: BTreeMap::new(),
+            told: Vec::new(),
             bars: print::stderr_is_terminal().then(Bars::default),
         }
     }
 
     /// One look at the chain that begins with this execution: tells what is new.
     pub async fn look(&mut self, execution: &str) -> Result<(), Trouble> {
-        for run_id in self.local.executions_since(execution)? {
-            self.look_at(&run_id).await?;
+        for Link { run_id, run } in control::chain(self.place, execution).await? {
+            if let Some(run) = run {
+                self.look_at(run_id, run).await?;
+            }
         }
         Ok(())
     }
 
-    async fn look_at(&mut self, run_id: &str) -> Result<(), Trouble> {
-        let told = self.told.entry(run_id.to_owned()).or_default();
+    async fn look_at(&mut self, run_id: String, run: Run) -> Result<(), Trouble> {
+        let told = entry(&mut self.told, run_id);
         if told.ended.is_some() {
             return Ok(());
         }
-        let Some(run) = recorded_run(self.local, run_id).await? else {
-            return Ok(());
-        };
         let behind = match run.status {
-            RunStatus::Queued => ahead_of(self.local, &run).await?,
+            RunStatus::Queued => ahead_of(self.place, &run).await?,
             RunStatus::Received | RunStatus::Admitted | RunStatus::Closing | RunStatus::Ended => {
                 Vec::new()
             }
         };
-        let seen = view(self.local, run, &mut told.papers).await?;
-        for line in told.lines.fresh(&seen, &behind) {
+        let seen = view(self.place, run, &mut told.papers).await?;
+        for line in told.lines.fresh(self.place, &seen, &behind) {
             say(&line);
         }
         if let Some(bars) = &mut self.bars {
@@ -87,19 +88,28 @@ impl<'a> Watch<'a> {
     }
 
     /// The runs of the chain that have ended, in order.
-    pub fn ended(mut self, execution: &str) -> Result<Vec<View>, Trouble> {
-        let chain = self.local.executions_since(execution)?;
-        Ok(chain
-            .iter()
-            .filter_map(|run_id| self.told.remove(run_id)?.ended)
-            .collect())
+    pub fn ended(self) -> Vec<View> {
+        self.told
+            .into_iter()
+            .filter_map(|(_, told)| told.ended)
+            .collect()
     }
 }
 
+/// What was told of a run; nothing so far when it is new.
+fn entry(told: &mut Vec<(String, Told)>, run_id: String) -> &mut Told {
+    let position = told.iter().position(|(known, _)| *known == run_id);
+    let position = position.unwrap_or_else(|| {
+        told.push((run_id, Told::default()));
+        told.len() - 1
+    });
+    &mut told[position].1
+}
+
 /// Runs of the identifier that are admitted, or that wait since before this one.
-async fn ahead_of(local: &Local, run: &Run) -> Result<Vec<String>, Trouble> {
+async fn ahead_of(place: &Place, run: &Run) -> Result<Vec<String>, Trouble> {
     let admissions: Option<Versioned<Admissions>> =
-        record::get(local, &record::admission(&run.input.identifier)).await?;
+        record::get(place, &record::admission(&run.input.identifier)).await?;
     let Some(admissions) = admissions else {
         return Ok(Vec::new());
     };
@@ -124,7 +134,7 @@ struct Lines {
 
 impl Lines {
     /// What is new.
-    fn fresh(&mut self, view: &View, behind: &[String]) -> Vec<String> {
+    fn fresh(&mut self, place: &Place, view: &View, behind: &[String]) -> Vec<String> {
         let run = &view.run;
         let name = &run.input.pipeline;
         let mut lines = Vec::new();
@@ -161,7 +171,7 @@ impl Lines {
             lines.push(format!("{name}: is being cancelled"));
         }
         if run.outcome.is_some() && !std::mem::replace(&mut self.closing, true) {
-            lines.extend(verdict(view));
+            lines.extend(verdict(place, view));
         }
         lines
     }
@@ -183,7 +193,7 @@ fn to_do(view: &View) -> String {
 }
 
 /// Why a run is not what one wants, and what helps.
-fn verdict(view: &View) -> Vec<String> {
+fn verdict(place: &Place, view: &View) -> Vec<String> {
     if view.succeeded() {
         return Vec::new();
     }
@@ -201,7 +211,8 @@ fn verdict(view: &View) -> Vec<String> {
     }
     if run.skip.is_none() {
         lines.push(format!(
-            "hint: headwater show {0}; headwater logs {0}; headwater resume {0}",
+            "hint: {0} show {1}; {0} logs {1}; {0} resume {1}",
+            place.headwater(),
             run.run_id
         ));
     }

@@ -1,14 +1,15 @@
 //! Commands that the worker does: this process becomes the worker.
 
-use crate::context::{Context, Trouble};
+use crate::context::{Trouble, open_home};
 use local::process::HOME_VARIABLE;
 use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 /// Becomes `headwater-worker` with these arguments; comes back only when that cannot be.
-pub fn become_worker(context: &Context, arguments: &[String]) -> Trouble {
-    let local = match context.open() {
+pub fn become_worker(home: &Path, json: bool, arguments: &[String]) -> Trouble {
+    let local = match open_home(home) {
         Ok(local) => local,
         Err(trouble) => return trouble,
     };
@@ -20,7 +21,7 @@ pub fn become_worker(context: &Context, arguments: &[String]) -> Trouble {
         .args(arguments)
         .arg("--home")
         .arg(&home)
-        .args(context.json.then_some("--json"))
+        .args(json.then_some("--json"))
         .env(HOME_VARIABLE, &home);
     let error = command.exec();
     let trouble = Trouble::failed(format!("`{}` cannot be started: {error}", path.display()));

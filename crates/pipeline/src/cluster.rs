@@ -1,8 +1,8 @@
 //! The cluster of a plan: the RunJobFlow request of the EMR API, without a name and without steps.
 
 use crate::config::pipeline::{EmrConfig, RELEASE_HINT, Worker, release_fault};
-use crate::deployment::{Aws, ClusterSettings, Deployment};
-use crate::plan::{ClusterSpec, Engine};
+use crate::deployment::{self, Artifact, Aws, ClusterSettings, Deployment};
+use crate::plan::{ClusterSpec, Engine, PipelineKind};
 use crate::planning::{Scope, needed};
 use crate::problem::Problem;
 use crate::steps::Steps;
@@ -24,6 +24,7 @@ pub fn plan(scope: &Scope, steps: &Steps, problems: &mut Vec<Problem>) -> Cluste
                 true => spark_shape(scope, &emr, problems),
                 false => native_shape(scope, &emr, aws, problems),
             };
+            check_code(scope, steps, aws, &shape, problems);
             sorted(request(
                 scope,
                 aws,
@@ -137,6 +138,51 @@ fn check_release(scope: &Scope, label: Option<&str>, problems: &mut Vec<Problem>
     };
     let key = crate::key::ConfigKey::Pipeline(scope.name.clone()).to_string();
     problems.push(Problem::fault(&key, "emr_config.release_label", fault).hint(RELEASE_HINT));
+}
+
+/// A deployment may lack code that none of its pipelines needs; this one needs what its machines and steps run.
+fn check_code(scope: &Scope, steps: &Steps, aws: &Aws, shape: &Shape, problems: &mut Vec<Problem>) {
+    let artifacts = &aws.artifacts;
+    let mut check = |artifact: &Option<Artifact>, name: &str, needs: &str| {
+        if artifact.is_none() {
+            let path = format!("artifacts.{name}");
+            let fault = format!("is missing, and {needs} needs it");
+            problems.push(
+                Problem::fault(deployment::KEY, &path, fault)
+                    .hint("`headwater artifacts push` uploads it, and lists it"),
+            );
+        }
+    };
+    // Steps run on the primary. One that is not named is told already.
+    if !shape.primary.is_empty() {
+        let needs = format!("machine `{}`", shape.primary);
+        match machine_of(&shape.primary) {
+            Machine::Aarch64 => check(&artifacts.worker_aarch64, "worker_aarch64", &needs),
+            Machine::X86 => check(&artifacts.worker_x86_64, "worker_x86_64", &needs),
+        }
+    }
+    if scope.name.kind() == PipelineKind::JdbcLoad && needs_spark(scope, steps) {
+        let needs = "a load by the spark engine";
+        check(&artifacts.jdbc_load, "jdbc_load", needs);
+        check(&artifacts.jdbc_driver, "jdbc_driver", needs);
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Machine {
+    Aarch64,
+    X86,
+}
+
+/// What an EC2 instance type runs: Graviton has a `g` right after the generation (`m7g`, `c6gn`), or is `a1`.
+fn machine_of(instance_type: &str) -> Machine {
+    let family = instance_type.split('.').next().unwrap_or_default();
+    let kind = family.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let processor = kind.trim_start_matches(|c: char| c.is_ascii_digit());
+    match family == "a1" || processor.starts_with('g') {
+        true => Machine::Aarch64,
+        false => Machine::X86,
+    }
 }
 
 fn request(
@@ -271,8 +317,9 @@ fn bootstrap(aws: &Aws) -> Value {
         ("x86_64", &artifacts.worker_x86_64),
     ];
     let arguments: Vec<&str> = workers
-        .iter()
-        .flat_map(|(machine, worker)| [*machine, worker.sha256.as_str(), worker.uri.as_str()])
+        .into_iter()
+        .filter_map(|(machine, worker)| Some((machine, worker.as_ref()?)))
+        .flat_map(|(machine, worker)| [machine, worker.sha256.as_str(), worker.uri.as_str()])
         .collect();
     json!({"Name": "headwater", "ScriptBootstrapAction": {
         "Path": aws.artifacts.bootstrap.uri,
@@ -301,17 +348,10 @@ pub fn code(deployment: &Deployment) -> BTreeMap<String, String> {
     let Some(aws) = &deployment.aws else {
         return BTreeMap::new();
     };
-    let artifacts = &aws.artifacts;
-    [
-        ("bootstrap", &artifacts.bootstrap),
-        ("jdbc_driver", &artifacts.jdbc_driver),
-        ("jdbc_load", &artifacts.jdbc_load),
-        ("worker_aarch64", &artifacts.worker_aarch64),
-        ("worker_x86_64", &artifacts.worker_x86_64),
-    ]
-    .into_iter()
-    .map(|(name, artifact)| (name.to_owned(), artifact.sha256.clone()))
-    .collect()
+    aws.artifacts
+        .by_name()
+        .map(|(name, artifact)| (name.to_owned(), artifact.sha256.clone()))
+        .collect()
 }
 
 /// Names sorted at every level, also where serde_json keeps the order of insertion.
@@ -326,5 +366,37 @@ fn sorted(value: Value) -> Value {
         }
         Value::Array(values) => values.into_iter().map(sorted).collect(),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_type_tells_the_processor() {
+        for name in [
+            "m7g.xlarge",
+            "c6gn.large",
+            "r8gd.2xlarge",
+            "im4gn.large",
+            "is4gen.large",
+            "t4g.small",
+            "a1.large",
+        ] {
+            assert_eq!(machine_of(name), Machine::Aarch64, "{name}");
+        }
+        for name in [
+            "m5.xlarge",
+            "m6i.large",
+            "r6id.xlarge",
+            "c7a.large",
+            "g4dn.xlarge",
+            "i3en.large",
+            "u-6tb1.metal",
+            "m6idn.large",
+        ] {
+            assert_eq!(machine_of(name), Machine::X86, "{name}");
+        }
     }
 }

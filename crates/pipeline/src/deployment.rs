@@ -39,13 +39,28 @@ pub struct Aws {
 pub struct Artifacts {
     pub bootstrap: Artifact,
     /// The worker for Graviton machines.
-    pub worker_aarch64: Artifact,
+    pub worker_aarch64: Option<Artifact>,
     /// The worker for Intel and AMD machines.
-    pub worker_x86_64: Artifact,
+    pub worker_x86_64: Option<Artifact>,
     /// The PySpark program that loads over JDBC.
-    pub jdbc_load: Artifact,
+    pub jdbc_load: Option<Artifact>,
     /// The Postgres JDBC driver.
-    pub jdbc_driver: Artifact,
+    pub jdbc_driver: Option<Artifact>,
+}
+
+impl Artifacts {
+    /// Those that are there, by the names that the file has for them.
+    pub fn by_name(&self) -> impl Iterator<Item = (&'static str, &Artifact)> {
+        [
+            ("bootstrap", Some(&self.bootstrap)),
+            ("jdbc_driver", self.jdbc_driver.as_ref()),
+            ("jdbc_load", self.jdbc_load.as_ref()),
+            ("worker_aarch64", self.worker_aarch64.as_ref()),
+            ("worker_x86_64", self.worker_x86_64.as_ref()),
+        ]
+        .into_iter()
+        .filter_map(|(name, artifact)| Some((name, artifact?)))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -186,7 +201,7 @@ const KNOWN_PROFILES: &[&str] = &["bronze", "silver", "gold"];
 const KNOWN_ARTIFACT: &[&str] = &["uri", "sha256"];
 const KNOWN_GROUPS: &[&str] = &["primary", "core", "service_access"];
 /// How messages name the file.
-const KEY: &str = "deployment";
+pub const KEY: &str = "deployment";
 
 fn parse(value: &Value, problems: &mut Vec<Problem>) -> Option<Deployment> {
     let Value::Object(map) = value else {
@@ -285,23 +300,14 @@ fn aws(fields: &Fields, problems: &mut Vec<Problem>) -> Option<Aws> {
 fn artifacts(fields: &Fields, problems: &mut Vec<Problem>) -> Option<Artifacts> {
     fields.require("artifacts", "the code that clusters fetch", problems);
     let artifacts = fields.object("artifacts", KNOWN_ARTIFACTS, problems)?;
-    let mut one = |name: &str| {
-        artifacts.require(name, "`uri` and `sha256`", problems);
-        artifact(&artifacts, name, problems)
-    };
-    let (bootstrap, worker_aarch64, worker_x86_64, jdbc_load, jdbc_driver) = (
-        one("bootstrap"),
-        one("worker_aarch64"),
-        one("worker_x86_64"),
-        one("jdbc_load"),
-        one("jdbc_driver"),
-    );
+    artifacts.require("bootstrap", "`uri` and `sha256`", problems);
+    let mut one = |name: &str| artifact(&artifacts, name, problems);
     Some(Artifacts {
-        bootstrap: bootstrap?,
-        worker_aarch64: worker_aarch64?,
-        worker_x86_64: worker_x86_64?,
-        jdbc_load: jdbc_load?,
-        jdbc_driver: jdbc_driver?,
+        worker_aarch64: one("worker_aarch64"),
+        worker_x86_64: one("worker_x86_64"),
+        jdbc_load: one("jdbc_load"),
+        jdbc_driver: one("jdbc_driver"),
+        bootstrap: one("bootstrap")?,
     })
 }
 

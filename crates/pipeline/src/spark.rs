@@ -2,6 +2,7 @@
 
 use crate::config::script::ScriptStep;
 use crate::config::table::{HudiConfig, ORDERING_COLUMN, TableStep};
+use crate::deployment::Artifact;
 use crate::hudi_options::{TABLE_VERSION, key_generator, table_type};
 use crate::native::resolve;
 use crate::path::TableName;
@@ -47,6 +48,12 @@ struct Runtime {
 }
 
 fn runtime(scope: &Scope) -> Runtime {
+    // A plan that needs one that is missing is refused.
+    let uri = |artifact: &Option<Artifact>| {
+        artifact
+            .as_ref()
+            .map_or(String::new(), |artifact| artifact.uri.clone())
+    };
     match &scope.deployment.aws {
         Some(aws) => Runtime {
             master: &["--master", "yarn", "--deploy-mode", "client"],
@@ -55,8 +62,8 @@ fn runtime(scope: &Scope) -> Runtime {
                 "/usr/lib/hudi/hudi-aws-bundle.jar".to_owned(),
             ],
             streamer: "/usr/lib/hudi/hudi-utilities-bundle.jar".to_owned(),
-            jdbc_driver: aws.artifacts.jdbc_driver.uri.clone(),
-            jdbc_load: aws.artifacts.jdbc_load.uri.clone(),
+            jdbc_driver: uri(&aws.artifacts.jdbc_driver),
+            jdbc_load: uri(&aws.artifacts.jdbc_load),
         },
         None => {
             let jobs = scope.deployment.jobs.trim_end_matches('/');

@@ -4,6 +4,7 @@ use pipeline::deployment::Deployment;
 use pipeline::item::read_items;
 use pipeline::plan::{Engine, Plan};
 use pipeline::planning::{PlanRequest, followed, plan};
+use pipeline::problem::Problem;
 use serde_json::Value;
 
 const CONFIG: &str = include_str!("../../../examples/tpcc/config.json");
@@ -55,6 +56,27 @@ fn the_example_plans_as_its_golden_files_say() {
             }
         }
     }
+}
+
+#[test]
+fn a_plan_is_refused_when_code_that_it_needs_was_not_pushed() {
+    let [(_, mut deployment), _] = deployments();
+    let artifacts = &mut deployment.aws.as_mut().expect("of AWS").artifacts;
+    artifacts.worker_aarch64 = None;
+    artifacts.worker_x86_64 = None;
+    artifacts.jdbc_driver = None;
+    let missing = |pipeline, engine| -> Vec<String> {
+        let problems = plan(&items(), &deployment, &request(pipeline, engine)).unwrap_err();
+        let line = |problem: &Problem| problem.to_string().lines().next().unwrap().to_owned();
+        problems.iter().map(line).collect()
+    };
+    let worker =
+        "deployment: `artifacts.worker_aarch64` is missing, and machine `m7g.xlarge` needs it";
+    assert_eq!(missing("jdbc_load", Engine::Native), [worker]);
+    let driver =
+        "deployment: `artifacts.jdbc_driver` is missing, and a load by the spark engine needs it";
+    assert_eq!(missing("jdbc_load", Engine::Spark), [worker, driver]);
+    assert_eq!(missing("seed_hudi", Engine::Spark), [worker]);
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use crate::error::TaskError;
 use crate::finish::{family, left};
+use crate::next_pipeline::following;
 use crate::port::{Clock, Executions, Ledger, Objects, Started, WriteError};
 use crate::record::{self, Versioned};
 use crate::step::read_plan;
+use pipeline::next::CHAIN_DEPTH_MAX;
 use pipeline::run::{Chain, Run, RunStatus, StartInput, Trigger, TriggerKind, run_id};
 
 /// A run that was asked for.
@@ -27,6 +29,35 @@ pub async fn start(executions: &impl Executions, input: &StartInput) -> Result<A
         run_id,
         started,
     })
+}
+
+/// One run of a chain. RUN is written when its execution begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    pub run_id: String,
+    pub run: Option<Run>,
+}
+
+/// A run and those that followed it so far, in order. A follower that was there before it belongs to another run.
+pub async fn chain(ledger: &impl Ledger, first: &str) -> Result<Vec<Link>, TaskError> {
+    let mut links: Vec<Link> = Vec::new();
+    let mut next = Some(first.to_owned());
+    while let Some(run_id) = next.filter(|_| links.len() < CHAIN_DEPTH_MAX as usize) {
+        let run: Option<Versioned<Run>> = record::get(ledger, &record::run(&run_id)).await?;
+        let run = run.map(|run| run.value);
+        let began = links.first().and_then(|link| link.run.as_ref());
+        if let (Some(began), Some(run)) = (began, &run)
+            && run.received < began.received
+        {
+            break;
+        }
+        next = match &run {
+            Some(run) if run.status == RunStatus::Ended => following(ledger, &run_id).await?,
+            Some(_) | None => None,
+        };
+        links.push(Link { run_id, run });
+    }
+    Ok(links)
 }
 
 /// What came of asking for a cancel.

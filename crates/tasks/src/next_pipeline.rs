@@ -25,10 +25,9 @@ pub async fn start(
     let Some(queued) = queued else {
         return Ok(None);
     };
-    let next = &queued.value;
-    let name = run_id(&next.identifier, &next.pipeline, &next.trigger.id);
-    let input =
-        serde_json::to_value(next).map_err(|error| TaskError::Corrupt(error.to_string()))?;
+    let name = name(&queued.value);
+    let input = serde_json::to_value(&queued.value)
+        .map_err(|error| TaskError::Corrupt(error.to_string()))?;
     ports.start_execution(&name, &input).await?;
     match ports
         .write(&[
@@ -40,4 +39,19 @@ pub async fn start(
         Ok(()) | Err(WriteError::Conflict(_)) => Ok(Some(name)),
         Err(WriteError::Port(error)) => Err(error.into()),
     }
+}
+
+fn name(next: &StartInput) -> String {
+    run_id(&next.identifier, &next.pipeline, &next.trigger.id)
+}
+
+/// The run that follows one that has ended, whether it was started already or is still queued.
+pub async fn following(ledger: &impl Ledger, after: &str) -> Result<Option<String>, TaskError> {
+    // Starting it moves it from the one record to the other: looked at in this order it is never missed.
+    if let Some(queued) = record::get::<StartInput>(ledger, &record::outbox(after, "chain")).await?
+    {
+        return Ok(Some(name(&queued.value)));
+    }
+    let sent = record::get(ledger, &record::sent(after, "chain")).await?;
+    Ok(sent.map(|sent: Versioned<String>| sent.value))
 }

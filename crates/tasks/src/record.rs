@@ -2,6 +2,7 @@
 
 use crate::error::TaskError;
 use crate::port::{Change, Expect, Ledger, LedgerEntry, LedgerKey, LedgerWrite};
+use crate::step::Claim;
 use pipeline::report::StepResult;
 use pipeline::run::Run;
 use serde::Serialize;
@@ -49,9 +50,12 @@ pub fn runs(run: &Run) -> LedgerKey {
     )
 }
 
+/// Partition of the admission records; sort key is the identifier.
+pub const ADMISSION: &str = "admission";
+
 /// The admission record of an identifier.
 pub fn admission(identifier: &str) -> LedgerKey {
-    key("admission", identifier)
+    key(ADMISSION, identifier)
 }
 
 /// The steps of one submission, written before they are submitted.
@@ -65,9 +69,11 @@ pub const WAVE_PREFIX: &str = "wave#";
 pub fn claim(run_id: &str, index: u32, attempt: u32) -> LedgerKey {
     key(
         steps_partition(run_id),
-        format!("claim#{index:05}#{attempt:03}"),
+        format!("{CLAIM_PREFIX}{index:05}#{attempt:03}"),
     )
 }
+
+const CLAIM_PREFIX: &str = "claim#";
 
 /// The result of one attempt of a step.
 pub fn result(run_id: &str, index: u32, attempt: u32) -> LedgerKey {
@@ -202,6 +208,14 @@ pub async fn results(
     run_id: &str,
 ) -> Result<Vec<Versioned<StepResult>>, TaskError> {
     list(ledger, &steps_partition(run_id), RESULT_PREFIX).await
+}
+
+/// The claims of a run's steps, in order of step and attempt.
+pub async fn claims(
+    ledger: &impl Ledger,
+    run_id: &str,
+) -> Result<Vec<Versioned<Claim>>, TaskError> {
+    list(ledger, &steps_partition(run_id), CLAIM_PREFIX).await
 }
 
 /// RUN, which must be there.

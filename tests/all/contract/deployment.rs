@@ -59,7 +59,7 @@ async fn a_stack_with_artifacts_is_a_deployment() {
     assert_eq!(on_aws.notice_topic.as_ref(), Some(&aws.resources().topic));
     assert_eq!(on_aws.cluster.subnets, ["subnet-0a", "subnet-0b"]);
     assert_eq!(on_aws.cluster.service_role, format!("{stack}-emr"));
-    assert_eq!(on_aws.artifacts.worker_aarch64.sha256, "0a".repeat(32));
+    assert_eq!(on_aws.artifacts.bootstrap.sha256, "0a".repeat(32));
 }
 
 #[tokio::test]

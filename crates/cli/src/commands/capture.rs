@@ -36,7 +36,12 @@ enum Action {
     },
 }
 
+/// What writes change files on AWS.
+const ON_AWS: &str =
+    "on AWS, AWS DMS writes change files; an alarm of the stack tells when they stop coming";
+
 pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble> {
+    let home = context.home("capture", ON_AWS)?;
     let (name, identifier, wait) = match arguments.action {
         Action::Start { identifier } => ("start", identifier, false),
         Action::Status { identifier, wait } => ("status", identifier, wait),
@@ -45,5 +50,5 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble>
     let mut words: Vec<String> = ["capture", name, "--identifier"].map(str::to_owned).into();
     words.push(identifier);
     words.extend(wait.then(|| "--wait".to_owned()));
-    Err(become_worker(context, &words))
+    Err(become_worker(home, context.json, &words))
 }

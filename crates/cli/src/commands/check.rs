@@ -1,6 +1,6 @@
 //! `headwater check`: every mistake of all items at once, each with its place and a hint.
 
-use crate::context::{Context, FAILED, Trouble};
+use crate::context::{Context, FAILED, Trouble, block_on};
 use crate::print::{self, many};
 use crate::{findings, items};
 use pipeline::config::Checked;
@@ -14,17 +14,16 @@ pub struct Arguments {
     /// Files of items, taken together; `-` is stdin. Without one: the configuration table
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Allows the `spark_conf` keys that this deployment opts out
+    /// Allows the `spark_conf` keys that this deployment opts out; by default those of the stack
     #[arg(long, value_name = "FILE")]
     deployment: Option<PathBuf>,
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble> {
-    let opt_outs = match &arguments.deployment {
-        Some(file) => items::deployment_of(file)?.spark_conf_opt_outs,
-        None => Default::default(),
-    };
-    let source = items::read(context, &arguments.files)?;
+    let (opt_outs, source) = block_on(async {
+        let opt_outs = items::opt_outs(context, arguments.deployment.as_deref()).await?;
+        Ok((opt_outs, items::read(context, &arguments.files).await?))
+    })?;
     let checked = items::checked(&source, &opt_outs);
     if context.json {
         print::json(&report(&source, &checked))?;

@@ -1,6 +1,6 @@
 //! `headwater diff`: a file of items against the configuration table: what `import` would change.
 
-use crate::context::{Context, FAILED, Trouble};
+use crate::context::{Context, FAILED, Trouble, block_on};
 use crate::items;
 use crate::print::{self, many};
 use pipeline::config::identifier_of;
@@ -21,14 +21,13 @@ pub struct Arguments {
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble> {
-    let source = items::read_all(context, &arguments.files)?;
+    let source = block_on(items::read_all(context, &arguments.files))?;
     let problems = keyless(&source.items);
     if !problems.is_empty() {
         return Err(Trouble::problems(&problems));
     }
     let new = items::by_identifier(&source.items);
-    let local = items::existing(context)?;
-    let mut stored = items::stored(&local)?;
+    let mut stored = block_on(async { items::stored(&context.existing().await?).await })?;
     stored.retain(|item| {
         let identifier = item.get("identifier").and_then(Value::as_str);
         identifier.is_some_and(|identifier| new.contains_key(identifier))

@@ -1,6 +1,6 @@
 //! `headwater export`: the configuration table as a file, in its normal form.
 
-use crate::context::{Context, Trouble};
+use crate::context::{Context, Trouble, block_on};
 use crate::{items, print};
 use pipeline::normal;
 use pipeline::problem::nearest;
@@ -17,8 +17,7 @@ pub struct Arguments {
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble> {
-    let local = items::existing(context)?;
-    let stored = items::stored(&local)?;
+    let stored = block_on(async { items::stored(&context.existing().await?).await })?;
     let wanted = match &arguments.identifier {
         None => stored,
         Some(identifier) => {

@@ -1,6 +1,6 @@
 //! `headwater import`: a file of items into the configuration table, all of it or nothing.
 
-use crate::context::{Context, FAILED, Trouble};
+use crate::context::{Context, FAILED, Trouble, block_on};
 use crate::print::{self, many};
 use crate::{findings, items};
 use pipeline::config::Checked;
@@ -13,7 +13,8 @@ use std::process::ExitCode;
 /// A file of items into the configuration table
 ///
 /// The items of a file take the place of all items of their identifiers; other identifiers stay as they are. Nothing is
-/// imported when there is any mistake.
+/// imported when there is any mistake. A stack's table takes items in batches: no run begins on half of them, and an
+/// import that was interrupted is completed by repeating it.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Files of items, taken together; `-` is stdin
@@ -22,30 +23,31 @@ pub struct Arguments {
     /// Only say what would change
     #[arg(long)]
     dry_run: bool,
-    /// Allows the `spark_conf` keys that this deployment opts out
+    /// Allows the `spark_conf` keys that this deployment opts out; by default those of the stack
     #[arg(long, value_name = "FILE")]
     deployment: Option<PathBuf>,
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble> {
-    let opt_outs = match &arguments.deployment {
-        Some(file) => items::deployment_of(file)?.spark_conf_opt_outs,
-        None => Default::default(),
-    };
-    let source = items::read(context, &arguments.files)?;
+    block_on(import(context, arguments))
+}
+
+async fn import(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble> {
+    let opt_outs = items::opt_outs(context, arguments.deployment.as_deref()).await?;
+    let source = items::read(context, &arguments.files).await?;
     let checked = items::checked(&source, &opt_outs);
     if !checked.problems.is_empty() {
         return refuse(context, &checked);
     }
     let new = items::by_identifier(&items::without_generation(source.items));
     // A dry run makes no home folder.
-    let local = match arguments.dry_run && !items::exists(context) {
+    let place = match arguments.dry_run && !context.exists() {
         true => None,
-        false => Some(context.open()?),
+        false => Some(context.open().await?),
     };
-    let old = match &local {
+    let old = match &place {
         None => BTreeMap::new(),
-        Some(local) => items::by_identifier(&items::stored(local)?),
+        Some(place) => items::by_identifier(&items::stored(place).await?),
     };
     let mut imported = Vec::new();
     for (identifier, items) in &new {
@@ -55,10 +57,8 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble>
         let generation = normal::generation(&items);
         let count = items.len();
         items.push(normal::generation_item(identifier, &items));
-        if let Some(local) = local.as_ref().filter(|_| !arguments.dry_run) {
-            local
-                .replace_config(identifier, &items)
-                .map_err(|error| Trouble::failed(error.to_string()))?;
+        if let Some(place) = place.as_ref().filter(|_| !arguments.dry_run) {
+            place.replace_items(identifier, &items).await?;
         }
         imported.push(Imported {
             identifier: identifier.clone(),

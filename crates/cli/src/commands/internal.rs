@@ -1,6 +1,6 @@
 //! `internal`: bodies of processes that outlive their starter. Their output goes to log files.
 
-use crate::context::{Context, Trouble, block_on};
+use crate::context::{Context, Trouble, block_on, open_home};
 use crate::driver;
 use crate::print::say;
 use std::path::PathBuf;
@@ -22,19 +22,18 @@ enum Body {
     Sweep { folder: PathBuf },
 }
 
-pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble> {
-    let open = |home: PathBuf| Context { home, ..*context }.open();
+pub fn run(_: &Context, arguments: Arguments) -> Result<ExitCode, Trouble> {
     match arguments.body {
         Body::Cluster { folder, cluster } => {
-            local::supervisor::supervise(&open(folder)?, &cluster)
+            local::supervisor::supervise(&open_home(&folder)?, &cluster)
                 .map_err(|error| Trouble::failed(error.to_string()))?;
         }
         Body::Drive { folder, execution } => {
-            let local = open(folder)?;
+            let local = open_home(&folder)?;
             block_on(driver::drive(&local, &execution))?;
         }
         Body::Sweep { folder } => {
-            let local = open(folder)?;
+            let local = open_home(&folder)?;
             let repaired = block_on(driver::repair(&local))?;
             repaired.lines().iter().for_each(|line| say(line));
         }

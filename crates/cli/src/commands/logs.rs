@@ -1,26 +1,25 @@
 //! `logs`: what the steps of a run wrote.
 
 use crate::context::{Context, Trouble, block_on};
-use crate::driver::repair_first;
+use crate::place::Place;
 use crate::print::{self, Reader};
+use crate::step_logs::Log;
 use crate::view::{find_run, recorded_run};
-use local::Local;
-use local::clusters::StepRecord;
-use pipeline::progress::parse_step_name;
 use pipeline::run::{Run, RunStatus};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-const LOOK_INTERVAL: Duration = Duration::from_millis(250);
-const STREAMS: [&str; 2] = ["stdout", "stderr"];
+/// The state of a step that failed.
+const FAILED: &str = "FAILED";
 
 /// What the steps of a run wrote
 ///
 /// stdout and stderr of each step under a header, those of failed steps last, so that they stand right above the prompt.
 /// What the supervisors of its clusters wrote comes first.
+///
+/// Of a stack: the root causes that failed steps recorded, and what EMR has put into the bucket of logs so far, a few
+/// minutes late. Without --table only steps that failed.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// A run id, the beginning of one or of its last part, or `last`
@@ -33,99 +32,54 @@ pub struct Arguments {
     follow: bool,
 }
 
-/// What one step writes to one stream, or what the supervisor of a cluster writes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Log {
-    /// The name of the step, or the id of the cluster.
-    source: String,
-    attempt: Option<u32>,
-    state: Option<String>,
-    stream: &'static str,
-    path: PathBuf,
-}
-
 pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble> {
     if arguments.follow && context.json {
         return Err(Trouble::usage("`--follow` writes text, not JSON"));
     }
-    let local = context.open()?;
     block_on(async {
-        repair_first(&local).await;
-        let run = find_run(&local, &arguments.run).await?;
+        let place = context.open().await?;
+        place.repair_first().await;
+        let run = find_run(&place, &arguments.run).await?;
         let table = arguments.table.as_deref();
         match (arguments.follow, context.json) {
-            (true, _) => follow(&local, run, table).await?,
+            (true, _) => follow(&place, run, table).await?,
             (false, true) => {
                 let mut logs = Vec::new();
-                for log in started(&local, &run, table)? {
-                    logs.push(as_json(&log, &local.log_from(&log.path, 0)?));
+                for log in started(&place, &run, table).await? {
+                    logs.push(as_json(&log, &place.log_from(&log, 0).await?));
                 }
                 print::json(&Value::Array(logs))?;
             }
-            (false, false) => all(&local, started(&local, &run, table)?)?,
+            (false, false) => all(&place, started(&place, &run, table).await?).await?,
         }
         Ok(ExitCode::SUCCESS)
     })
 }
 
-/// What supervisors wrote, then the logs of a run's steps in order, those of failed steps last; of one table when it is named.
-fn logs_of(local: &Local, run: &Run, table: Option<&str>) -> Result<Vec<Log>, Trouble> {
-    let mut logs = Vec::new();
-    for cluster in run
-        .clusters
-        .iter()
-        .filter_map(|cluster| cluster.id.as_ref())
-    {
-        logs.push(Log {
-            source: cluster.clone(),
-            attempt: None,
-            state: None,
-            stream: "supervisor",
-            path: local.home().cluster_logs(cluster).join("supervisor.log"),
-        });
-        for step in local.cluster_steps(cluster)? {
-            let folder = local.home().step_logs(cluster, &step.id);
-            logs.extend(
-                STREAMS
-                    .into_iter()
-                    .filter_map(|stream| log(&step, stream, folder.join(stream))),
-            );
-        }
+/// The logs of a run, those of failed steps last; of one table when it is named.
+async fn logs_of(place: &Place, run: &Run, table: Option<&str>) -> Result<Vec<Log>, Trouble> {
+    let mut logs = place.logs_of(run).await?;
+    match table {
+        Some(name) => logs.retain(|log| log.source == name),
+        None if place.runs_here() => {}
+        // Each log is a request: those of thousands of steps that went well are not worth it.
+        None => logs.retain(|log| log.state.as_deref() == Some(FAILED)),
     }
-    if let Some(name) = table {
-        logs.retain(|log| log.source == name);
-    }
-    logs.sort_by_key(|log| {
-        (
-            log.attempt.is_some(),
-            log.state.as_deref() == Some("FAILED"),
-        )
-    });
+    logs.sort_by_key(|log| (log.attempt.is_some(), log.state.as_deref() == Some(FAILED)));
     Ok(logs)
 }
 
 /// Fails when a table is named that was not started.
-fn started(local: &Local, run: &Run, table: Option<&str>) -> Result<Vec<Log>, Trouble> {
-    let logs = logs_of(local, run, table)?;
+async fn started(place: &Place, run: &Run, table: Option<&str>) -> Result<Vec<Log>, Trouble> {
+    let logs = logs_of(place, run, table).await?;
     match table {
         Some(name) if logs.is_empty() => Err(Trouble::usage(format!(
             "run `{}` has started no step `{name}`",
             run.run_id
         ))
-        .hint(format!("headwater show {}", run.run_id))),
+        .hint(format!("{} show {}", place.headwater(), run.run_id))),
         _ => Ok(logs),
     }
-}
-
-fn log(step: &StepRecord, stream: &'static str, path: PathBuf) -> Option<Log> {
-    let (_, attempt) = parse_step_name(&step.name)?;
-    Some(Log {
-        source: step.name.splitn(3, '-').nth(2)?.to_owned(),
-        attempt: Some(attempt),
-        state: Some(step.state.clone()),
-        stream,
-        path,
-    })
 }
 
 fn header(log: &Log) -> String {
@@ -142,15 +96,15 @@ fn as_json(log: &Log, bytes: &[u8]) -> Value {
         "attempt": log.attempt,
         "state": log.state,
         "stream": log.stream,
-        "path": log.path,
+        "path": log.place,
         "text": String::from_utf8_lossy(bytes),
     })
 }
 
-fn all(local: &Local, logs: Vec<Log>) -> Result<(), Trouble> {
+async fn all(place: &Place, logs: Vec<Log>) -> Result<(), Trouble> {
     let mut written = false;
     for log in logs {
-        let bytes = local.log_from(&log.path, 0)?;
+        let bytes = place.log_from(&log, 0).await?;
         if bytes.is_empty() {
             continue;
         }
@@ -175,14 +129,14 @@ fn whole_lines(bytes: &[u8]) -> String {
 }
 
 /// What is new at each look, until the run has ended.
-async fn follow(local: &Local, mut run: Run, table: Option<&str>) -> Result<(), Trouble> {
-    let mut read: BTreeMap<PathBuf, u64> = BTreeMap::new();
-    let mut last: Option<PathBuf> = None;
+async fn follow(place: &Place, mut run: Run, table: Option<&str>) -> Result<(), Trouble> {
+    let mut read: BTreeMap<String, u64> = BTreeMap::new();
+    let mut last: Option<String> = None;
     loop {
         let ended = run.status == RunStatus::Ended;
-        for log in logs_of(local, &run, table)? {
-            let from = read.entry(log.path.clone()).or_default();
-            let bytes = local.log_from(&log.path, *from)?;
+        for log in logs_of(place, &run, table).await? {
+            let from = read.entry(log.place.clone()).or_default();
+            let bytes = place.log_from(&log, *from).await?;
             // A line that is being written is left for the next look.
             let whole = match bytes.iter().rposition(|byte| *byte == b'\n') {
                 _ if ended => bytes.len(),
@@ -193,12 +147,12 @@ async fn follow(local: &Local, mut run: Run, table: Option<&str>) -> Result<(), 
                 continue;
             }
             *from += whole as u64;
-            let mut text = match last.as_ref() == Some(&log.path) {
+            let mut text = match last.as_ref() == Some(&log.place) {
                 true => String::new(),
                 false => header(&log),
             };
             text.push_str(&whole_lines(&bytes[..whole]));
-            last = Some(log.path);
+            last = Some(log.place);
             if print::data(&text)? == Reader::Gone {
                 return Ok(());
             }
@@ -206,8 +160,8 @@ async fn follow(local: &Local, mut run: Run, table: Option<&str>) -> Result<(), 
         if ended {
             return Ok(());
         }
-        tokio::time::sleep(LOOK_INTERVAL).await;
-        if let Some(now) = recorded_run(local, &run.run_id).await? {
+        tokio::time::sleep(place.look_interval()).await;
+        if let Some(now) = recorded_run(place, &run.run_id).await? {
             run = now;
         }
     }

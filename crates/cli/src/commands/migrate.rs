@@ -1,6 +1,6 @@
 //! `headwater migrate`: items of older dialects in the present form.
 
-use crate::context::{Context, Trouble};
+use crate::context::{Context, Trouble, block_on};
 use crate::print::{self, many};
 use crate::{findings, items};
 use pipeline::config::check;
@@ -32,7 +32,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble>
     if let Some(fault) = label.and_then(release_fault) {
         return Err(Trouble::usage(format!("`--release-label` {fault}")));
     }
-    let source = items::read_all(context, &arguments.files)?;
+    let source = block_on(items::read_all(context, &arguments.files))?;
     let migrated = migrate(&source.items, label);
     let text = normal::print(&migrated.items);
     if let Some(file) = &arguments.output {

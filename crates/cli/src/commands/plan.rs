@@ -1,6 +1,6 @@
 //! `headwater plan`: all that a run would do, without doing anything. The plan is the one that a run freezes.
 
-use crate::context::{Context, Trouble};
+use crate::context::{Context, Target as At, Trouble, block_on};
 use crate::{items, plan_text, print};
 use pipeline::deployment::Deployment;
 use pipeline::plan::{Engine, Plan, Target};
@@ -25,10 +25,10 @@ pub struct Arguments {
     /// For all steps, whatever the items say
     #[arg(long, value_enum)]
     engine: Option<EngineArgument>,
-    /// Where it would run; by default that of the deployment file, else `local`
+    /// Where it would run; by default that of the deployment file, else the stack, else `local`
     #[arg(long, value_enum)]
     target: Option<TargetArgument>,
-    /// The deployment; for target `aws` by default `deployment.json` beside the items' file
+    /// The deployment; by default that of the stack; without one, for target `aws`, `deployment.json` beside the items' file
     #[arg(long, value_name = "FILE")]
     deployment: Option<PathBuf>,
 }
@@ -57,9 +57,11 @@ struct Printed<'a> {
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble> {
-    let deployment = deployment(context, &arguments)?;
     let files: Vec<PathBuf> = arguments.config.iter().cloned().collect();
-    let source = items::read_all(context, &files)?;
+    let (deployment, source) = block_on(async {
+        let deployment = deployment(context, &arguments).await?;
+        Ok((deployment, items::read_all(context, &files).await?))
+    })?;
     let request = PlanRequest {
         identifier: arguments.identifier,
         pipeline: arguments.pipeline,
@@ -104,18 +106,13 @@ fn refusal(problems: &[Problem]) -> Trouble {
     }
 }
 
-fn deployment(context: &Context, arguments: &Arguments) -> Result<Deployment, Trouble> {
+async fn deployment(context: &Context, arguments: &Arguments) -> Result<Deployment, Trouble> {
     let target = arguments.target.map(|target| match target {
         TargetArgument::Aws => Target::Aws,
         TargetArgument::Local => Target::Local,
     });
-    match (&arguments.deployment, target) {
-        (None, None | Some(Target::Local)) => match arguments.config {
-            None => Ok(items::existing(context)?.deployment()),
-            Some(_) => Ok(Deployment::local(&home(&context.home)?)),
-        },
-        (None, Some(Target::Aws)) => items::deployment_of(&beside(arguments.config.as_deref())?),
-        (Some(file), target) => {
+    match (&arguments.deployment, &context.target) {
+        (Some(file), _) => {
             let deployment = items::deployment_of(file)?;
             match target.filter(|target| *target != deployment.target) {
                 None => Ok(deployment),
@@ -125,6 +122,17 @@ fn deployment(context: &Context, arguments: &Arguments) -> Result<Deployment, Tr
                 }
             }
         }
+        (None, At::Stack(_)) if target == Some(Target::Local) => {
+            Err(Trouble::usage("a stack is not of target `local`").hint("leave out `--target`"))
+        }
+        (None, At::Stack(_)) => items::deployment_at(&context.open().await?).await,
+        (None, At::Home(_)) if target == Some(Target::Aws) => {
+            items::deployment_of(&beside(arguments.config.as_deref())?)
+        }
+        (None, At::Home(folder)) => match arguments.config {
+            None => items::deployment_at(&context.existing().await?).await,
+            Some(_) => Ok(Deployment::local(&home(folder)?)),
+        },
     }
 }
 

@@ -1,5 +1,6 @@
 //! `reconcile`: the lake against the database. The worker does it.
 
+use crate::context::open_home;
 use crate::context::{Context, Trouble, block_on};
 use crate::driver::repair_first;
 use crate::worker::become_worker;
@@ -25,8 +26,12 @@ pub struct Arguments {
     wait_seconds: Option<u64>,
 }
 
+/// What can be compared on AWS.
+const ON_AWS: &str = "no task of a stack compares lake and database; `show RUN` has the rows of each table, and the position it is complete at";
+
 pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble> {
-    let local = context.open()?;
+    let home = context.home("reconcile", ON_AWS)?;
+    let local = open_home(home)?;
     block_on(async {
         repair_first(&local).await;
         Ok(())
@@ -41,5 +46,5 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble>
     if let Some(seconds) = arguments.wait_seconds {
         words.extend(["--wait-seconds".to_owned(), seconds.to_string()]);
     }
-    Err(become_worker(context, &words))
+    Err(become_worker(home, context.json, &words))
 }

@@ -1,8 +1,8 @@
 //! `reload`: load, seed and merge of some tables, as one chain.
 
 use crate::context::{Context, Trouble, block_on};
-use crate::driver::repair_first;
 use crate::follow::{self, Manner};
+use crate::place::Place;
 use crate::request::{check_tables, new_key, planned};
 use pipeline::key::PipelineName;
 use pipeline::planning::PlanRequest;
@@ -28,7 +28,14 @@ pub struct Arguments {
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble> {
-    let local = context.open()?;
+    block_on(async { reload(context, &context.open().await?, arguments).await })
+}
+
+async fn reload(
+    context: &Context,
+    place: &Place,
+    arguments: Arguments,
+) -> Result<ExitCode, Trouble> {
     let key = arguments.key.unwrap_or_else(new_key);
     let input = control::reload(&arguments.identifier, arguments.tables, &key);
     for pipeline in [PipelineName::JdbcLoad, PipelineName::SeedHudi] {
@@ -37,12 +44,10 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble>
             pipeline: pipeline.to_string(),
             engine: None,
         };
-        if let (Some(plan), Some(tables)) = (planned(&local, &request)?, &input.only) {
+        if let (Some(plan), Some(tables)) = (planned(place, &request).await?, &input.only) {
             check_tables(&plan, tables)?;
         }
     }
-    block_on(async {
-        repair_first(&local).await;
-        follow::start(context, &local, &input, &arguments.manner).await
-    })
+    place.repair_first().await;
+    follow::start(context, place, &input, &arguments.manner).await
 }

@@ -1,12 +1,11 @@
 //! `resume`: the tables of a run that have no success, planned from the present configuration.
 
 use crate::context::{Context, Trouble, block_on};
-use crate::driver::repair_first;
 use crate::follow::{self, Manner};
+use crate::place::Place;
 use crate::print::say;
 use crate::request::planned;
 use crate::view::{Papers, find_run, recorded_run};
-use local::Local;
 use pipeline::plan::Plan;
 use pipeline::planning::PlanRequest;
 use pipeline::run::StartInput;
@@ -27,50 +26,51 @@ pub struct Arguments {
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble> {
-    let local = context.open()?;
     block_on(async {
-        repair_first(&local).await;
-        let run = find_run(&local, &arguments.run).await?;
-        let input = control::resume(&local, &run.run_id)
+        let place = context.open().await?;
+        place.repair_first().await;
+        let run = find_run(&place, &arguments.run).await?;
+        let input = control::resume(&place, &run.run_id)
             .await
-            .map_err(no_resume)?;
-        for line in changed_since(&local, &input).await? {
+            .map_err(|why| no_resume(&place, why))?;
+        for line in changed_since(&place, &input).await? {
             say(&line);
         }
         if let Some(only) = &input.only {
             say(&format!("left to do: {}", only.join(", ")));
         }
-        follow::start(context, &local, &input, &arguments.manner).await
+        follow::start(context, &place, &input, &arguments.manner).await
     })
 }
 
-fn no_resume(why: NoResume) -> Trouble {
+fn no_resume(place: &Place, why: NoResume) -> Trouble {
+    let headwater = place.headwater();
     match why {
         NoResume::NotEnded(ref run_id) => Trouble::usage(why.to_string()).hint(format!(
-            "`headwater show {run_id}` shows how far it is, `headwater cancel {run_id}` ends it"
+            "`{headwater} show {run_id}` shows how far it is, `{headwater} cancel {run_id}` ends it"
         )),
         NoResume::NothingLeft(_) => {
-            Trouble::usage(why.to_string()).hint("`headwater run` starts a new run")
+            Trouble::usage(why.to_string()).hint(format!("`{headwater} run` starts a new run"))
         }
         NoResume::Task(error) => error.into(),
     }
 }
 
 /// What the resumed run's plan and a plan of this moment differ in.
-async fn changed_since(local: &Local, input: &StartInput) -> Result<Vec<String>, Trouble> {
+async fn changed_since(place: &Place, input: &StartInput) -> Result<Vec<String>, Trouble> {
     let Some(root) = &input.resumes else {
         return Ok(Vec::new());
     };
     let mut papers = Papers::default();
-    if let Some(run) = recorded_run(local, root).await? {
-        papers.read(local, &run).await?;
+    if let Some(run) = recorded_run(place, root).await? {
+        papers.read(place, &run).await?;
     }
     let request = PlanRequest {
         identifier: input.identifier.clone(),
         pipeline: input.pipeline.clone(),
         engine: input.engine,
     };
-    let (Some(frozen), Some(now)) = (papers.frozen, planned(local, &request)?) else {
+    let (Some(frozen), Some(now)) = (papers.frozen, planned(place, &request).await?) else {
         return Ok(Vec::new());
     };
     let lines = difference(&frozen.plan, &now);

@@ -1,8 +1,8 @@
 //! `run`: a pipeline, and those that follow it.
 
 use crate::context::{Context, Trouble, block_on};
-use crate::driver::repair_first;
 use crate::follow::{self, Manner};
+use crate::place::Place;
 use crate::request::{check_tables, new_key, planned};
 use pipeline::plan;
 use pipeline::planning::PlanRequest;
@@ -15,7 +15,7 @@ use std::process::ExitCode;
 /// behind which; one that was SKIPPED exits with 1 and says why.
 ///
 /// Ctrl-C (or SIGTERM) asks for a cancel and waits for its end; a second one leaves that to the background. When the
-/// terminal closes, the run goes on in the background. stdout has one line per ended run; with --json an array of them.
+/// terminal closes, the run goes on in the background. A run of a stack goes on when its following is ended. stdout has one line per ended run; with --json an array of them.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Whose pipeline
@@ -47,7 +47,14 @@ enum Engine {
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble> {
-    let local = context.open()?;
+    block_on(async { start(context, &context.open().await?, arguments).await })
+}
+
+async fn start(
+    context: &Context,
+    place: &Place,
+    arguments: Arguments,
+) -> Result<ExitCode, Trouble> {
     let request = PlanRequest {
         identifier: arguments.identifier,
         pipeline: arguments.pipeline,
@@ -56,7 +63,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble>
             Engine::Spark => plan::Engine::Spark,
         }),
     };
-    if let Some(plan) = planned(&local, &request)? {
+    if let Some(plan) = planned(place, &request).await? {
         check_tables(&plan, &arguments.tables)?;
     }
     let input = StartInput {
@@ -78,8 +85,6 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble>
         },
         engine: request.engine,
     };
-    block_on(async {
-        repair_first(&local).await;
-        follow::start(context, &local, &input, &arguments.manner).await
-    })
+    place.repair_first().await;
+    follow::start(context, place, &input, &arguments.manner).await
 }

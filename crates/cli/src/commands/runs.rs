@@ -1,7 +1,6 @@
 //! `runs`: the runs and their outcomes.
 
 use crate::context::{Context, Trouble, block_on};
-use crate::driver::repair_first;
 use crate::print::{self, duration, say};
 use crate::view::{Papers, View, recorded_run, run_ids, view, word};
 use serde_json::json;
@@ -23,21 +22,21 @@ const TITLES: [&str; 9] = [
 ];
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble> {
-    let local = context.open()?;
     block_on(async {
-        repair_first(&local).await;
-        let all = run_ids(&local, arguments.identifier.as_deref()).await?;
+        let place = context.open().await?;
+        place.repair_first().await;
+        let all = run_ids(&place, arguments.identifier.as_deref()).await?;
         let newest = &all[all.len().saturating_sub(arguments.limit)..];
         let mut views = Vec::with_capacity(newest.len());
         for run_id in newest {
-            if let Some(run) = recorded_run(&local, run_id).await? {
-                views.push(view(&local, run, &mut Papers::default()).await?);
+            if let Some(run) = recorded_run(&place, run_id).await? {
+                views.push(view(&place, run, &mut Papers::default()).await?);
             }
         }
         if context.json {
             print::json(&views.iter().map(View::head).collect())?;
         } else if views.is_empty() {
-            say(&format!("no runs in `{}`", local.home().root().display()));
+            say(&format!("no runs in {}", place.name()));
         } else {
             let rows: Vec<Vec<String>> = views.iter().map(row).collect();
             print::data(&print::columns(&TITLES, &rows))?;

@@ -1,10 +1,9 @@
 //! `show`: one run: its states, tables, rows, times, root causes.
 
 use crate::context::{Context, Trouble, block_on};
-use crate::driver::repair_first;
+use crate::place::Place;
 use crate::print::{self, columns, duration, rate};
 use crate::view::{Papers, Table, TableState, View, find_run, time, view, word};
-use local::Local;
 use local::executions::HistoryEvent;
 use pipeline::plan::{Frozen, StepWork};
 use pipeline::position::Position;
@@ -32,15 +31,15 @@ struct Shown {
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble> {
-    let local = context.open()?;
     block_on(async {
-        repair_first(&local).await;
-        let run = find_run(&local, &arguments.run).await?;
+        let place = context.open().await?;
+        place.repair_first().await;
+        let run = find_run(&place, &arguments.run).await?;
         let mut papers = Papers::default();
-        let view = view(&local, run, &mut papers).await?;
+        let view = view(&place, run, &mut papers).await?;
         let shown = Shown {
-            positions: positions(&local, papers.frozen.as_ref(), &view).await?,
-            history: local.history_of(&view.run.owner_execution)?,
+            positions: positions(&place, papers.frozen.as_ref(), &view).await?,
+            history: place.history_of(&view.run.owner_execution).await?,
             frozen: papers.frozen,
             view,
         };
@@ -54,7 +53,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble>
 
 /// Positions, as they are now, of the tables that the run is about.
 async fn positions(
-    local: &Local,
+    place: &Place,
     frozen: Option<&Frozen>,
     view: &View,
 ) -> Result<BTreeMap<String, Position>, Trouble> {
@@ -69,7 +68,7 @@ async fn positions(
         else {
             continue;
         };
-        if let Some(read) = position::read(local, &work.silver).await? {
+        if let Some(read) = position::read(place, &work.silver).await? {
             positions.insert(step.name.clone(), read.value);
         }
     }

@@ -1,13 +1,15 @@
 //! `sweep`: repairs what killed processes left behind.
 
 use crate::context::{Context, Trouble, block_on};
-use crate::driver::{Repaired, repair};
+use crate::place::Repaired;
 use crate::print::{self, Reader, say};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// Repairs what killed processes left: runs are resumed or finished, clusters ended, mails sent
+///
+/// A stack on AWS does it by itself every few minutes; with --stack it is done at once, with your own credentials.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Sweeps again after so many seconds, until it is ended
@@ -16,10 +18,10 @@ pub struct Arguments {
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble> {
-    let local = context.open()?;
     block_on(async {
+        let place = context.open().await?;
         let Some(seconds) = arguments.every else {
-            let repaired = repair(&local).await?;
+            let repaired = place.repair().await?;
             if repaired.lines().is_empty() {
                 say("nothing to repair");
             }
@@ -27,7 +29,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Trouble>
             return Ok(ExitCode::SUCCESS);
         };
         loop {
-            match repair(&local).await {
+            match place.repair().await {
                 Ok(repaired) => {
                     if tell(context, &repaired)? == Reader::Gone {
                         return Ok(ExitCode::SUCCESS);
