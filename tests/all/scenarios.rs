@@ -26,7 +26,7 @@ const DEFINITION: &str = include_str!("../../statemachines/pipeline.asl.json");
 const HOUR: i64 = 3600;
 
 /// All of them, for what must hold of all together; but the last, which repeats one of them with each fault.
-pub const STORIES: [fn(); 38] = [
+pub const STORIES: [fn(); 39] = [
     one_command_runs_the_chain_and_each_run_sends_one_mail,
     a_failed_step_sends_one_mail_and_terminates_the_cluster,
     a_step_that_ends_without_a_result_has_failed_whatever_its_state,
@@ -42,6 +42,7 @@ pub const STORIES: [fn(); 38] = [
     a_faulty_table_fails_alone,
     nothing_to_do_needs_no_cluster,
     a_dead_capture_does_not_look_like_a_quiet_database,
+    a_plan_that_is_not_what_was_frozen_fails_its_run_and_keeps_no_lock,
     a_failed_run_is_counted_once_under_its_pipeline_and_nothing_else_is,
     a_run_with_changes_tells_its_rows_its_cost_and_its_freshness,
     a_table_that_was_never_seeded_fails_alone,
