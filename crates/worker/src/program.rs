@@ -156,7 +156,7 @@ mod tests {
         let job = Job {
             run_id: "shop-gold-1",
             plan: &plan,
-            secrets: std::path::Path::new("/nowhere"),
+            secrets: crate::secret::Secrets::Folder(std::path::Path::new("/nowhere")),
         };
         let arguments = ["sh", "-c", script, "{run_id}"].map(str::to_owned);
         run(&job, &arguments, Some(Timestamp(0))).await
@@ -195,7 +195,7 @@ mod tests {
         let job = Job {
             run_id: "r",
             plan: &plan,
-            secrets: std::path::Path::new("/nowhere"),
+            secrets: crate::secret::Secrets::Folder(std::path::Path::new("/nowhere")),
         };
         let failure = run(&job, &["/no/such/program".to_owned()], None)
             .await

@@ -165,18 +165,15 @@ fn followed(job: &Job<'_>, table: &Table) -> Result<String, Failure> {
 
 fn state(job: &Job<'_>) -> Result<Option<CaptureState>, Failure> {
     let root = job.plan.zones.changes_root(&job.plan.source.db);
-    let path = store::path(&format!("{root}/{CAPTURE_FILE}"))?;
+    let place = store::location(&format!("{root}/{CAPTURE_FILE}"))?;
     let unreadable = |error: &(dyn std::error::Error + 'static)| {
         Failure::new(
             "CaptureUnreadable",
-            format!(
-                "what capture says of itself cannot be read: `{}`",
-                path.display()
-            ),
+            format!("what capture says of itself cannot be read: `{place}`"),
         )
         .caused_by(error)
     };
-    match std::fs::read(&path) {
+    match place.read() {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
             .map_err(|error| unreadable(&error)),
