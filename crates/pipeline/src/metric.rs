@@ -1,6 +1,7 @@
 //! Numbers of runs and sweeps for dashboards and alarms: their names, units and dimensions.
 
 use serde::Serialize;
+use std::fmt;
 
 /// One number, of one identifier and pipeline where it is about a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -11,7 +12,7 @@ pub struct Metric {
 }
 
 /// What a number is about: its dimensions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum About {
     Stack,
@@ -40,6 +41,12 @@ pub enum MetricName {
     Sweeps,
     OrphanClusters,
     ConfirmedSubscriptions,
+}
+
+impl fmt::Display for MetricName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
 }
 
 impl MetricName {
