@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 /// The folder that EMR makes on its machines.
 pub const FOLDER: &str = "/emr/metricscollector";
 const MARKER: &str = "isbusy";
-/// EMR looks each minute, and believes a marker for five.
+/// The shortest idle time that EMR takes.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Touches the marker until dropped.

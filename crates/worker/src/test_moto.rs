@@ -3,7 +3,9 @@
 //! `moto().bucket()` makes a new empty bucket; use one per test.
 
 use crate::store;
-use serde_json::Value;
+use aws_config::{Region, SdkConfig};
+use aws_sdk_dynamodb::config::Credentials;
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -18,7 +20,8 @@ pub const KEY: &str = "WORKER";
 /// A running server.
 pub struct Moto {
     pub port: u16,
-    buckets: AtomicU32,
+    /// Buckets and tables so far.
+    made: AtomicU32,
     // Its end is what ends the server.
     _input: ChildStdin,
 }
@@ -42,7 +45,7 @@ pub fn moto() -> &'static Moto {
 fn start() -> Option<Moto> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let record = std::env::temp_dir().join(format!("headwater-moto-{}", std::process::id()));
-    let mut child = Command::new(root.join(".tools/moto/bin/python"))
+    let mut child = Command::new(root.join(".tools/moto/bin/python3"))
         .arg(root.join("tests/judges/moto.py"))
         .arg(record)
         .stdin(Stdio::piped())
@@ -56,7 +59,7 @@ fn start() -> Option<Moto> {
         .ok()?;
     Some(Moto {
         port: line.trim().parse().ok()?,
-        buckets: AtomicU32::new(0),
+        made: AtomicU32::new(0),
         _input: input,
     })
 }
@@ -68,7 +71,7 @@ impl Moto {
 
     /// The URI of a new bucket.
     pub fn bucket(&self) -> String {
-        let number = self.buckets.fetch_add(1, Ordering::Relaxed);
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
         let name = format!("headwater-test-{number}");
         let body = format!(
             "<CreateBucketConfiguration><LocationConstraint>{REGION}</LocationConstraint></CreateBucketConfiguration>"
@@ -88,6 +91,36 @@ impl Moto {
             ("Content-Type", "application/x-amz-json-1.0"),
         ];
         self.ask("POST /", service, &headers, &input.to_string())
+    }
+
+    /// How the SDK reaches this server.
+    pub async fn config(&self) -> SdkConfig {
+        aws::loader()
+            .region(Region::new(REGION))
+            .endpoint_url(self.url())
+            .credentials_provider(Credentials::new(KEY, "for tests only", None, None, "tests"))
+            .load()
+            .await
+    }
+
+    /// The name of a new ledger, as the template makes it.
+    pub fn ledger(&self) -> String {
+        let name = format!(
+            "headwater-test-ledger-{}",
+            self.made.fetch_add(1, Ordering::Relaxed)
+        );
+        let key = |name: &str, kind: &str| json!({"AttributeName": name, "KeyType": kind});
+        let text = |name: &str| json!({"AttributeName": name, "AttributeType": "S"});
+        self.call(
+            "DynamoDB_20120810.CreateTable",
+            &json!({
+                "TableName": name,
+                "KeySchema": [key("partition", "HASH"), key("sort", "RANGE")],
+                "AttributeDefinitions": [text("partition"), text("sort")],
+                "BillingMode": "PAY_PER_REQUEST",
+            }),
+        );
+        name
     }
 
     fn ask(&self, line: &str, service: &str, headers: &[(&str, &str)], body: &str) -> String {

@@ -3,19 +3,16 @@
 use super::{Adapter, KeyColumns};
 use crate::failure::Failure;
 use crate::store::{Location, Measured};
+use crate::types::{IS_DELETED, OP, TRX_SEQ};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
 use arrow::compute::{cast, interleave};
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use pipeline::config::table::ORDERING_COLUMN;
 use pipeline::position::Applied;
 use pipeline::seq::ChangeSeq;
 use std::collections::HashMap;
 use std::sync::Arc;
-
-pub const DELETED: &str = "_hoodie_is_deleted";
-const OPERATION: &str = "Op";
 
 /// All change files of a table.
 pub fn listed(folder: &Location) -> Result<Vec<String>, Failure> {
@@ -237,7 +234,7 @@ impl Changes {
             .iter()
             .enumerate()
             .map(|(at, field)| {
-                if field.name() == DELETED {
+                if field.name() == IS_DELETED {
                     let deleted = changes.iter().map(|change| Some(change.deleted));
                     return Ok(Arc::new(deleted.collect::<BooleanArray>()) as ArrayRef);
                 }
@@ -297,10 +294,10 @@ impl Marks {
             }
         };
         let marks = Self {
-            seqs: text(ORDERING_COLUMN)?,
-            operations: text(OPERATION)?,
+            seqs: text(TRX_SEQ)?,
+            operations: text(OP)?,
             deleted: batch
-                .column_by_name(DELETED)
+                .column_by_name(IS_DELETED)
                 .and_then(|column| column.as_boolean_opt().cloned()),
         };
         for (seq, operation) in marks.seqs.iter().zip(&marks.operations) {
@@ -309,7 +306,7 @@ impl Marks {
                 .map_err(|error| error.to_string())?;
             if !matches!(operation, Some("I" | "U" | "D")) {
                 return Err(format!(
-                    "`{OPERATION}` is none of I, U, D: {}",
+                    "`{OP}` is none of I, U, D: {}",
                     operation.unwrap_or_default()
                 ));
             }

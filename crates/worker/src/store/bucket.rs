@@ -37,7 +37,7 @@ pub fn settings() -> &'static Settings {
 }
 
 /// Before S3 is first used: other settings than those of the environment.
-#[cfg(test)]
+#[cfg(all(test, feature = "aws"))]
 pub(crate) fn set_settings(settings: Settings) {
     let _ = SETTINGS.set(complete(settings));
 }
