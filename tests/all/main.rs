@@ -1,5 +1,6 @@
 //! One test binary: what several crates, or the built programs, must do together.
 
+mod bootstrap;
 mod contract;
 mod golden;
 mod invariants;

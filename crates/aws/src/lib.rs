@@ -13,6 +13,7 @@ mod executions;
 pub mod actions;
 mod history;
 mod mail;
+pub mod secret;
 mod metrics;
 pub mod lambda;
 pub mod stack;
@@ -55,6 +56,7 @@ pub struct Aws {
     dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
     emr: OnceLock<aws_sdk_emr::Client>,
     s3: OnceLock<aws_sdk_s3::Client>,
+    secrets_manager: OnceLock<aws_sdk_secretsmanager::Client>,
     sfn: OnceLock<aws_sdk_sfn::Client>,
     sns: OnceLock<aws_sdk_sns::Client>,
 }
@@ -67,6 +69,7 @@ impl Aws {
             dynamodb: OnceLock::new(),
             emr: OnceLock::new(),
             s3: OnceLock::new(),
+            secrets_manager: OnceLock::new(),
             sfn: OnceLock::new(),
             sns: OnceLock::new(),
         }
@@ -98,6 +101,11 @@ impl Aws {
     fn s3(&self) -> &aws_sdk_s3::Client {
         self.s3
             .get_or_init(|| aws_sdk_s3::Client::new(&self.config))
+    }
+
+    fn secrets_manager(&self) -> &aws_sdk_secretsmanager::Client {
+        self.secrets_manager
+            .get_or_init(|| aws_sdk_secretsmanager::Client::new(&self.config))
     }
 
     fn sns(&self) -> &aws_sdk_sns::Client {

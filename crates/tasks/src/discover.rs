@@ -8,7 +8,7 @@ use pipeline::change_files;
 use pipeline::metric;
 use pipeline::path::{CAPTURE_FILE, TableName};
 use pipeline::plan::{CaptureKind, Frozen, Plan, PlannedStep, StepWork, TableWork};
-use pipeline::position::{CaptureState, Position, Seed};
+use pipeline::position::CaptureState;
 use pipeline::run::{Cause, Work};
 use pipeline::time::Timestamp;
 
@@ -146,7 +146,7 @@ async fn table_changes(
     else {
         return Ok(TableChanges::Fault(not_seeded(table)));
     };
-    let broken = || capture.and_then(|capture| broken(capture, table, position, seed));
+    let broken = || capture?.broken(&table.source, position.epoch.as_deref(), &seed.t0);
     if let Some(reason) = position.needs_reseed.clone().or_else(broken) {
         return Ok(TableChanges::Fault(needs_reseed(table, &reason)));
     }
@@ -174,20 +174,6 @@ fn oldest(files: &[String]) -> Option<Timestamp> {
         .iter()
         .filter_map(|file| change_files::written(file))
         .min()
-}
-
-/// Why changes can no longer be followed from this table's position.
-fn broken(
-    capture: &CaptureState,
-    table: &TableWork,
-    position: &Position,
-    seed: &Seed,
-) -> Option<String> {
-    if position.epoch.as_ref() != Some(&capture.epoch) {
-        return Some("capture began anew: changes may be missing".to_owned());
-    }
-    let mark = capture.needs_reseed.get(&table.source.to_string())?;
-    (mark.at >= seed.t0).then(|| mark.reason.clone())
 }
 
 fn needs_reseed(table: &TableWork, reason: &str) -> Cause {

@@ -16,9 +16,10 @@ use pipeline::plan::{Engine, Plan, StepWork};
 use pipeline::planning::PlanRequest;
 use std::error::Error;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::PathBuf;
 use worker::hudi::{self, Layout, Size};
 use worker::silver::Adapter;
+use worker::store::Location;
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -28,11 +29,15 @@ async fn main() -> Done {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["plan", home, items, pipeline, engine] => plan(home, items, pipeline, engine),
-        ["seed", plan, step, file, folder] => seed(plan, step, file, Path::new(folder)).await,
-        ["merge", file, folder] => merge(file, Path::new(folder)).await,
-        ["read", folder, file] => read(Path::new(folder), file).await,
+        ["seed", plan, step, file, folder] => seed(plan, step, file, &place(folder)).await,
+        ["merge", file, folder] => merge(file, &place(folder)).await,
+        ["read", folder, file] => read(&place(folder), file).await,
         _ => Err("see the head of this program's source".into()),
     }
+}
+
+fn place(folder: &str) -> Location {
+    PathBuf::from(folder).into()
 }
 
 fn plan(home: &str, items: &str, pipeline: &str, engine: &str) -> Done {
@@ -50,7 +55,7 @@ fn plan(home: &str, items: &str, pipeline: &str, engine: &str) -> Done {
     Ok(())
 }
 
-async fn seed(plan: &str, step: &str, file: &str, folder: &Path) -> Done {
+async fn seed(plan: &str, step: &str, file: &str, folder: &Location) -> Done {
     let plan: Plan = serde_json::from_slice(&fs::read(plan)?)?;
     let planned = plan.steps.iter().find(|planned| planned.name == step);
     let Some(StepWork::Seed(work)) = planned.map(|planned| &planned.work) else {
@@ -70,7 +75,7 @@ async fn seed(plan: &str, step: &str, file: &str, folder: &Path) -> Done {
     Ok(())
 }
 
-async fn merge(file: &str, folder: &Path) -> Done {
+async fn merge(file: &str, folder: &Location) -> Done {
     let (_, batches) = batches(file)?;
     let size = hudi::open(folder).await?.size().await?;
     let layout = Layout::for_rows(&batches, &size);
@@ -82,7 +87,7 @@ async fn merge(file: &str, folder: &Path) -> Done {
     Ok(())
 }
 
-async fn read(folder: &Path, file: &str) -> Done {
+async fn read(folder: &Location, file: &str) -> Done {
     let table = hudi::open(folder).await?;
     let batches: Vec<RecordBatch> = table.read(None).await?.try_collect().await?;
     let columns = match batches.first() {

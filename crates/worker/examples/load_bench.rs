@@ -4,10 +4,11 @@
 use pipeline::key::parse_table;
 use pipeline::path::Zones;
 use pipeline::plan::{Load, Plan};
-use std::path::PathBuf;
+use std::path::Path;
 use worker::context::{Guard, Silent};
 use worker::failure::Failure;
 use worker::job::Job;
+use worker::secret::Secrets;
 
 struct Unguarded;
 
@@ -40,7 +41,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let job = Job {
         run_id,
         plan: &plan,
-        secrets: &PathBuf::from(secrets),
+        secrets: Secrets::Folder(Path::new(secrets)),
     };
     let report = worker::load::run(&job, &load, &Unguarded, &Silent).await?;
     println!("{} rows, {} bytes", report.rows, report.bytes);

@@ -26,6 +26,7 @@ use std::time::Instant;
 use worker::context::{Guard, Silent};
 use worker::failure::Failure;
 use worker::job::Job;
+use worker::secret::Secrets;
 use worker::{hudi, merge, seed, silver, store};
 
 type Anything<T> = Result<T, Box<dyn Error>>;
@@ -55,7 +56,7 @@ async fn main() -> Anything<()> {
     let job = |run_id| Job {
         run_id,
         plan: &plan,
-        secrets: Path::new("/"),
+        secrets: Secrets::Folder(Path::new("/")),
     };
     let bench = Bench::begin();
     seed::run(&local, &job("s1"), &work, &Free, &Silent).await?;
@@ -218,7 +219,7 @@ fn write(path: &Path, batches: impl Iterator<Item = Anything<RecordBatch>>) -> A
 }
 
 fn load(plan: &Plan, work: &TableWork, rows: usize) -> Anything<()> {
-    let folder = store::path(&work.loads)?.join("run=l1");
+    let folder = store::disk::path(&work.loads)?.join("run=l1");
     let mut files = Vec::new();
     for (nth, first) in (0..rows).step_by(FILE_ROWS).enumerate() {
         let end = (first + FILE_ROWS).min(rows);
@@ -250,17 +251,18 @@ fn load(plan: &Plan, work: &TableWork, rows: usize) -> Anything<()> {
         columns: Vec::new(),
         nulled: BTreeMap::new(),
     };
-    store::put(&folder.join(MANIFEST_FILE), &serde_json::to_vec(&manifest)?)?;
+    store::disk::put(&folder.join(MANIFEST_FILE), &serde_json::to_vec(&manifest)?)?;
     let capture: CaptureState = serde_json::from_value(json!({
         "schema_version": 1, "epoch": "e", "slot": "s", "heartbeat": NOON.0 + 3_600_000, "flushed_lsn": "0/1",
         "started": NOON.0, "last_seq": ChangeSeq::new(NOON, 0), "needs_reseed": {},
     }))?;
-    let path = store::path(&plan.zones.changes_root("bench"))?.join(CAPTURE_FILE);
-    Ok(store::put(&path, &serde_json::to_vec(&capture)?)?)
+    let path = store::disk::path(&plan.zones.changes_root("bench"))?.join(CAPTURE_FILE);
+    Ok(store::disk::put(&path, &serde_json::to_vec(&capture)?)?)
 }
 
 fn change_file(work: &TableWork, nth: usize, batch: &RecordBatch) -> Anything<()> {
-    let path = store::path(&work.changes)?.join(format!("20271124/20271124-{nth:09}.parquet"));
+    let path =
+        store::disk::path(&work.changes)?.join(format!("20271124/20271124-{nth:09}.parquet"));
     write(&path, std::iter::once(Ok(batch.clone())))?;
     Ok(())
 }

@@ -12,12 +12,12 @@ pub use create::create;
 pub use sizes::{Layout, Size, memory};
 
 use crate::failure::Failure;
+use crate::store::{self, Location};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use futures::{FutureExt, Stream, StreamExt};
 use hudi_core::error::CoreError;
 use hudi_core::table::ReadOptions;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Column that the library adds: the record's key as it compares them.
@@ -32,34 +32,38 @@ const WRITES_AT_ONCE: &str = "2";
 /// A table as it was when it was opened, or after its last write.
 pub struct HudiTable {
     table: hudi_core::table::Table,
-    folder: PathBuf,
+    folder: Location,
 }
 
 /// Opens a table to read it.
-pub async fn open(folder: &Path) -> Result<HudiTable, Failure> {
+pub async fn open(folder: &Location) -> Result<HudiTable, Failure> {
     open_with(folder, &[]).await
 }
 
 /// Opens a table to write files of this layout.
-pub async fn open_to_write(folder: &Path, layout: Layout) -> Result<HudiTable, Failure> {
+pub async fn open_to_write(folder: &Location, layout: Layout) -> Result<HudiTable, Failure> {
     open_with(folder, &layout.options()).await
 }
 
-async fn open_with(folder: &Path, options: &[(&str, String)]) -> Result<HudiTable, Failure> {
+async fn open_with(folder: &Location, options: &[(&str, String)]) -> Result<HudiTable, Failure> {
+    let reached = reached(folder)
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
     let options = options.iter().map(|(name, value)| (*name, value.as_str()));
-    let table = hudi_core::table::Table::new_with_options(&text(folder), options)
-        .boxed()
-        .await
-        .map_err(|error| failed("be opened", folder, error))?;
+    let table =
+        hudi_core::table::Table::new_with_options(&folder.base_uri(), options.chain(reached))
+            .boxed()
+            .await
+            .map_err(|error| failed("be opened", folder, error))?;
     Ok(HudiTable {
         table,
-        folder: folder.to_owned(),
+        folder: folder.clone(),
     })
 }
 
 /// All rows of a table, or some of its columns, in batches: one file at a time is open. A table without commits has no batches.
 pub async fn read(
-    folder: &Path,
+    folder: &Location,
     columns: Option<&[&str]>,
 ) -> Result<impl Stream<Item = Result<RecordBatch, Failure>> + Send + Unpin + use<>, Failure> {
     open(folder).await?.read(columns).await
@@ -126,7 +130,7 @@ impl HudiTable {
         self.clock_is_ahead()?;
         let base = self.base();
         let write = self.table.append(batches).boxed();
-        let result = between::passing("seed.between.files", base, &self.folder, write).await;
+        let result = between::passing("seed.between.files", base, self.folder.path(), write).await;
         self.instant_of(result)
     }
 
@@ -136,7 +140,7 @@ impl HudiTable {
         self.clock_is_ahead()?;
         let base = self.base();
         let write = self.table.upsert(batches).boxed();
-        let result = between::passing("merge.between.files", base, &self.folder, write).await;
+        let result = between::passing("merge.between.files", base, self.folder.path(), write).await;
         self.instant_of(result)
     }
 
@@ -163,7 +167,7 @@ impl HudiTable {
         written.requested_time.ok_or_else(|| {
             Failure::new(
                 "HudiFailed",
-                format!("a write to `{}` made no commit", self.folder.display()),
+                format!("a write to `{}` made no commit", self.folder),
             )
         })
     }
@@ -176,7 +180,7 @@ impl HudiTable {
                 "ClockBehind",
                 format!(
                     "the newest commit of `{}` is later than this machine's clock: {newest}",
-                    self.folder.display()
+                    self.folder
                 ),
             )
             .hint("set this machine's clock right, or wait until it has passed that moment")),
@@ -185,14 +189,18 @@ impl HudiTable {
     }
 }
 
-fn text(folder: &Path) -> String {
-    folder.to_string_lossy().into_owned()
+/// How the library reaches a bucket: just as we do.
+fn reached(folder: &Location) -> &'static [(String, String)] {
+    match folder {
+        Location::Disk(_) => &[],
+        Location::Bucket(_) => store::settings(),
+    }
 }
 
-fn failed(what: &str, folder: &Path, error: CoreError) -> Failure {
+fn failed(what: &str, folder: &Location, error: CoreError) -> Failure {
     let failure = Failure::new(
         "HudiFailed",
-        format!("Hudi table `{}` cannot {what}: {error}", folder.display()),
+        format!("Hudi table `{}` cannot {what}: {error}", folder),
     )
     .caused_by(&error);
     if failure

@@ -3,6 +3,8 @@
 
 pub mod context;
 pub mod job;
+pub mod world;
+pub mod busy;
 pub mod failure;
 pub mod secret;
 pub mod tally;
@@ -21,3 +23,5 @@ pub mod step;
 
 #[cfg(test)]
 pub mod test_postgres;
+#[cfg(all(test, feature = "aws"))]
+pub mod test_moto;

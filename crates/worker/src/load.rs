@@ -85,7 +85,7 @@ async fn run_within(
         let note = "an earlier attempt of this run had loaded it".to_owned();
         return Ok(report(&folder, &manifest, vec![note]));
     }
-    let secret = job.secret()?;
+    let secret = job.secret().await?;
     let client = connect(&secret).await?;
     let table = source::table(&client, &load.source).await?;
     let carried = preflight::columns(&table)?;
@@ -118,7 +118,7 @@ async fn run_within(
     let copied = async {
         // Neither is given up when the other fails: no thread writes after this.
         let (copied, counted) = tokio::join!(
-            copy.run(&secret, &folder.path, progress),
+            copy.run(&secret, &folder.place, progress),
             snapshot.count(&table)
         );
         let copied = copied?;

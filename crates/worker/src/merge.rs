@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::hudi::{self, HudiTable, Layout, RECORD_KEY, Size};
 use crate::job::Job;
 use crate::silver::{self, Adapter, Capture, Change, Changes, Floors, KeyColumns, Silver};
-use crate::store;
+use crate::store::{self, Location};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
@@ -26,7 +26,6 @@ use pipeline::report::StepReport;
 use pipeline::seq::ChangeSeq;
 use pipeline::time::Timestamp;
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tasks::port::{Clock, Ledger};
@@ -101,9 +100,9 @@ struct Merge<'a, L> {
     limits: &'a Limits,
     seed: Seed,
     /// The published generation.
-    folder: PathBuf,
+    folder: Location,
     /// The table's change files.
-    changes: PathBuf,
+    changes: Location,
     adapter: Adapter,
     keys: KeyColumns,
     report: StepReport,
@@ -132,7 +131,7 @@ impl<'a, L: Ledger + Clock> Merge<'a, L> {
         silver::check_columns(work, &schema)?;
         check_options(work, &table)?;
         Ok(Self {
-            changes: store::path(&work.changes)?,
+            changes: store::location(&work.changes)?,
             adapter: Adapter::of(nullable(&schema), work),
             keys: KeyColumns::of(work),
             silver,

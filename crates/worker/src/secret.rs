@@ -23,6 +23,36 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Where secrets are.
+#[derive(Clone, Copy)]
+pub enum Secrets<'a> {
+    /// A folder of this machine.
+    Folder(&'a Path),
+    /// Secrets Manager.
+    #[cfg(feature = "aws")]
+    Manager(&'a aws::Aws),
+}
+
+impl Secrets<'_> {
+    pub async fn read(self, name: &str) -> Result<Secret, Failure> {
+        match self {
+            Self::Folder(folder) => Secret::read(folder, name),
+            #[cfg(feature = "aws")]
+            Self::Manager(aws) => {
+                let text = aws.secret(name).await.map_err(|error| {
+                    Failure::new(
+                        "SecretMissing",
+                        format!("secret `{name}` cannot be read from Secrets Manager"),
+                    )
+                    .hint("it must be there, and this machine's role must be allowed to read it")
+                    .caused_by(&error)
+                })?;
+                Secret::parse(name, text.expose())
+            }
+        }
+    }
+}
+
 impl Secret {
     /// Reads `<folder>/<name>.json`, which only its owner may read.
     pub fn read(folder: &Path, name: &str) -> Result<Self, Failure> {
@@ -53,8 +83,12 @@ impl Secret {
             .hint(format!("chmod 600 '{shown}'")));
         }
         let text = std::fs::read_to_string(&path).map_err(missing)?;
+        Self::parse(name, &text)
+    }
+
+    fn parse(name: &str, text: &str) -> Result<Self, Failure> {
         // serde_json's message may quote a value: only the place is told.
-        let secret: Self = serde_json::from_str(&text).map_err(|error| {
+        let secret: Self = serde_json::from_str(text).map_err(|error| {
             Failure::new(
                 "SecretMalformed",
                 format!(

@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::hudi::{self, HudiTable, Layout, Size};
 use crate::job::Job;
 use crate::silver::{Adapter, Capture, KeyColumns, Silver, check_columns, check_partitions, space};
+use crate::store::Location;
 use arrow::record_batch::RecordBatch;
 use load::CompleteLoad;
 use local::kill;
@@ -190,7 +191,7 @@ impl Chunk {
 
 async fn append(
     table: HudiTable,
-    folder: &std::path::Path,
+    folder: &Location,
     chunk: Chunk,
     guard: &impl Guard,
     progress: &impl Progress,

@@ -17,14 +17,13 @@ pub use keys::{KeyColumns, Keys, check_columns, check_partitions};
 pub use space::space;
 
 use crate::failure::Failure;
-use crate::store;
+use crate::store::{self, Location};
 use local::lock::{self, Lock};
 use pipeline::path::{PUBLISHED_FILE, segment};
 use pipeline::plan::{Engine, TableWork};
 use pipeline::position::{Operation, Pending, Position, Published, Seed};
 use pipeline::time::Timestamp;
 use std::io;
-use std::path::{Path, PathBuf};
 use tasks::port::{Clock, Ledger};
 use tasks::record::Versioned;
 
@@ -36,15 +35,15 @@ const SCHEMA_VERSION: u32 = 1;
 pub struct Silver<'a, L> {
     ledger: &'a L,
     work: &'a TableWork,
-    folder: PathBuf,
+    folder: Location,
     record: Option<Versioned<Position>>,
-    _lock: Lock,
+    _lock: Option<Lock>,
 }
 
 impl<'a, L: Ledger> Silver<'a, L> {
     /// Takes the table's lock and reads its position.
     pub async fn lock(ledger: &'a L, work: &'a TableWork) -> Result<Self, Failure> {
-        let folder = store::path(&work.silver)?;
+        let folder = store::location(&work.silver)?;
         let lock = lock(&folder)?;
         let record = tasks::position::read(ledger, &work.silver)
             .await
@@ -80,8 +79,8 @@ impl<'a, L: Ledger> Silver<'a, L> {
     }
 
     /// Folder of a generation.
-    pub fn generation(&self, run_id: &str) -> PathBuf {
-        self.folder.join(generation(run_id))
+    pub fn generation(&self, run_id: &str) -> Location {
+        self.folder.join(&generation(run_id))
     }
 
     /// Writes the position record, unless another writer came before.
@@ -149,11 +148,11 @@ impl<'a, L: Ledger> Silver<'a, L> {
             schema_version: SCHEMA_VERSION,
             generation: generation(&seed.run_id),
         };
-        let path = self.folder.join(PUBLISHED_FILE);
+        let place = self.folder.join(PUBLISHED_FILE);
         let bytes = serde_json::to_vec(&published).unwrap_or_default();
-        match std::fs::read(&path) {
+        match place.read() {
             Ok(found) if found == bytes => Ok(()),
-            _ => store::put(&path, &bytes).map_err(|error| unusable(&path, &error)),
+            _ => place.put(&bytes).map_err(|error| unusable(&place, &error)),
         }
     }
 
@@ -171,22 +170,19 @@ impl<'a, L: Ledger> Silver<'a, L> {
         before: Option<&str>,
         older_than: std::time::SystemTime,
     ) -> Result<(), Failure> {
-        let kept: Vec<PathBuf> = [self.seed().map(|seed| seed.run_id.as_str()), before]
+        let kept: Vec<Location> = [self.seed().map(|seed| seed.run_id.as_str()), before]
             .into_iter()
             .flatten()
             .map(|run_id| self.generation(run_id))
             .collect();
-        let entries =
-            std::fs::read_dir(&self.folder).map_err(|error| unusable(&self.folder, &error))?;
-        for entry in entries {
-            let path = entry
-                .map_err(|error| unusable(&self.folder, &error))?
-                .path();
-            let is_generation = path
-                .file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("g="));
-            if is_generation && !kept.contains(&path) && last_written(&path) < older_than {
-                remove(&path)?;
+        let folders = self
+            .folder
+            .folders()
+            .map_err(|error| unusable(&self.folder, &error))?;
+        for folder in folders {
+            let is_generation = folder.name().starts_with("g=");
+            if is_generation && !kept.contains(&folder) && last_written(&folder) < older_than {
+                remove(&folder)?;
             }
         }
         Ok(())
@@ -212,58 +208,52 @@ fn unseeded() -> Position {
 }
 
 /// Folder of the generation that a position record publishes.
-pub fn published(work: &TableWork, position: &Position) -> Result<Option<PathBuf>, Failure> {
-    let folder = store::path(&work.silver)?;
+pub fn published(work: &TableWork, position: &Position) -> Result<Option<Location>, Failure> {
+    let folder = store::location(&work.silver)?;
     Ok(position
         .seed
         .as_ref()
-        .map(|seed| folder.join(generation(&seed.run_id))))
+        .map(|seed| folder.join(&generation(&seed.run_id))))
 }
 
-fn lock(folder: &Path) -> Result<Lock, Failure> {
-    let path = folder.join(LOCK_FILE);
-    std::fs::create_dir_all(folder)
-        .and_then(|()| lock::try_hold(&path))
-        .map_err(|error| unusable(&path, &error))?
+/// On one machine a lock keeps a second writer away; on S3 admission and fence do, as a lock of a file cannot.
+fn lock(folder: &Location) -> Result<Option<Lock>, Failure> {
+    let Some(path) = folder.path() else {
+        return Ok(None);
+    };
+    std::fs::create_dir_all(path)
+        .and_then(|()| lock::try_hold(&path.join(LOCK_FILE)))
+        .map_err(|error| unusable(&folder.join(LOCK_FILE), &error))?
+        .map(Some)
         .ok_or_else(|| {
             Failure::new(
                 "TableBusy",
-                format!(
-                    "another process of this machine writes `{}`",
-                    folder.display()
-                ),
+                format!("another process of this machine writes `{folder}`"),
             )
             .hint("wait until it has ended: headwater runs")
         })
 }
 
 /// When the last commit to a generation was begun or made; the beginning of time when it has no timeline.
-fn last_written(generation: &Path) -> std::time::SystemTime {
-    std::fs::metadata(generation.join(".hoodie").join("timeline"))
-        .and_then(|data| data.modified())
+fn last_written(generation: &Location) -> std::time::SystemTime {
+    generation
+        .join(".hoodie/timeline")
+        .newest_change()
         .unwrap_or(std::time::UNIX_EPOCH)
 }
 
-fn remove(folder: &Path) -> Result<(), Failure> {
-    match std::fs::remove_dir_all(folder) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(unusable(folder, &error)),
-    }
+fn remove(folder: &Location) -> Result<(), Failure> {
+    folder
+        .remove_folder()
+        .map_err(|error| unusable(folder, &error))
 }
 
-pub(crate) fn unusable(path: &Path, error: &io::Error) -> Failure {
+pub(crate) fn unusable(place: &Location, error: &io::Error) -> Failure {
     let (name, hint) = match error.kind() {
         io::ErrorKind::StorageFull => ("DiskFull", "free some space, then `headwater resume`"),
-        _ => (
-            "LakeUnusable",
-            "look at the folder: this user must be able to read and write it",
-        ),
+        _ => ("LakeUnusable", place.rights_hint()),
     };
-    Failure::new(
-        name,
-        format!("`{}` cannot be used: {error}", path.display()),
-    )
-    .hint(hint)
-    .caused_by(error)
+    Failure::new(name, format!("`{place}` cannot be used: {error}"))
+        .hint(hint)
+        .caused_by(error)
 }

@@ -1,17 +1,20 @@
 //! One attempt of one step: verify the plan, claim, work while it may, and write the result to the ledger.
 
+#[cfg(all(test, feature = "aws"))]
+mod tests;
+
 use crate::context::Guard;
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::tally::Tally;
-use crate::{load, merge, program, seed};
+use crate::world::World;
+use crate::{busy, load, merge, program, seed};
 use futures::FutureExt;
-use local::Local;
 use pipeline::plan::{Frozen, Plan, PlannedStep, StepWork};
 use pipeline::report::{StepOutcome, StepReport, StepResult};
 use pipeline::run::FileRef;
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use tasks::port::Clock;
@@ -34,9 +37,9 @@ pub struct Arguments {
     /// Attempt at this step, from 1
     #[arg(long)]
     attempt: u32,
-    /// Where state, lake and secrets of this machine are
+    /// Where state, lake and secrets of this machine are; without it the step is one of the stack that the environment names
     #[arg(long, env = "HEADWATER_HOME", value_name = "DIR")]
-    home: PathBuf,
+    home: Option<PathBuf>,
 }
 
 /// Runs the step. The exit code says whether it succeeded; the result in the ledger says more.
@@ -45,7 +48,12 @@ pub fn command(arguments: Arguments) -> ExitCode {
         .map_err(|error| {
             Failure::new("NoThreads", "the worker cannot start threads").caused_by(&error)
         })
-        .and_then(|runtime| runtime.block_on(attempt(arguments)));
+        .and_then(|runtime| {
+            runtime.block_on(async {
+                let world = World::open(arguments.home.as_deref()).await?;
+                attempt(Arc::new(world), arguments).await
+            })
+        });
     match ended {
         Ok(code) => code,
         Err(failure) => {
@@ -55,30 +63,27 @@ pub fn command(arguments: Arguments) -> ExitCode {
     }
 }
 
-async fn attempt(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let local = Arc::new(
-        Local::open(&arguments.home)
-            .map_err(|error| Failure::new("LedgerUnreachable", error.to_string()))?,
-    );
+async fn attempt(world: Arc<World>, arguments: Arguments) -> Result<ExitCode, Failure> {
+    let _busy = busy::keep(Path::new(busy::FOLDER));
     let file = FileRef {
         uri: arguments.plan,
         sha256: arguments.sha256,
     };
-    let frozen = read_plan(&*local, &file)
+    let frozen = read_plan(&*world, &file)
         .await
         .map_err(|error| Failure::new("PlanUnreadable", error.to_string()))?;
     let step = planned(&frozen.plan, arguments.index)?;
-    let claim = claim(&*local, &frozen.run_id, arguments.index, arguments.attempt)
+    let claim = claim(&*world, &frozen.run_id, arguments.index, arguments.attempt)
         .await
         .map_err(stopped)?;
     let started = claim.at;
-    let tally = Tally::start(local.clone(), &frozen.run_id, &step.name);
+    let tally = Tally::start(world.clone(), &frozen.run_id, &step.name);
     let watch = Claimed {
-        local: local.clone(),
+        world: world.clone(),
         claim,
     };
     watch.clone().exit_when_over();
-    let worked = AssertUnwindSafe(work(&local, &frozen, step, &watch, &tally))
+    let worked = AssertUnwindSafe(work(&world, &frozen, step, &watch, &tally))
         .catch_unwind()
         .await
         .unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
@@ -98,10 +103,10 @@ async fn attempt(arguments: Arguments) -> Result<ExitCode, Failure> {
         name: step.name.clone(),
         attempt: arguments.attempt,
         started,
-        ended: local.now(),
+        ended: world.now(),
         outcome,
     };
-    record_result(&*local, &result).await.map_err(stopped)?;
+    record_result(&*world, &result).await.map_err(stopped)?;
     Ok(if succeeded {
         ExitCode::SUCCESS
     } else {
@@ -122,48 +127,47 @@ fn planned(plan: &Plan, index: u32) -> Result<&PlannedStep, Failure> {
 }
 
 async fn work(
-    local: &Local,
+    world: &World,
     frozen: &Frozen,
     step: &PlannedStep,
     guard: &impl Guard,
     progress: &Tally,
 ) -> Result<StepReport, Failure> {
-    let secrets = local.home().secrets();
     let job = Job {
         run_id: &frozen.run_id,
         plan: &frozen.plan,
-        secrets: &secrets,
+        secrets: world.secrets(),
     };
     match &step.work {
         StepWork::Load(work) => load::run(&job, work, guard, progress).await,
-        StepWork::Seed(work) => seed::run(local, &job, work, guard, progress).await,
-        StepWork::Merge(work) => merge::run(local, &job, work, guard, progress).await,
-        StepWork::Program { arguments } => program(local, &job, arguments).await,
+        StepWork::Seed(work) => seed::run(world, &job, work, guard, progress).await,
+        StepWork::Merge(work) => merge::run(world, &job, work, guard, progress).await,
+        StepWork::Program { arguments } => program(world, &job, arguments).await,
         StepWork::SparkSubmit { arguments, table } => match (table, &step.table) {
-            (None, None) => program(local, &job, arguments).await,
-            _ => Err(spark_elsewhere(step)),
+            (None, None) => program(world, &job, arguments).await,
+            _ => Err(spark_table(step)),
         },
     }
 }
 
 async fn program(
-    local: &Local,
+    world: &World,
     job: &Job<'_>,
     arguments: &[String],
 ) -> Result<StepReport, Failure> {
-    let complete_through = complete_through(local, &job.plan.identifier)
+    let complete_through = complete_through(world, &job.plan.identifier)
         .await
         .map_err(|error| Failure::new("LedgerUnreachable", error.to_string()))?;
     program::run(job, arguments, complete_through).await
 }
 
-/// Loads, seeds and merges of the spark engine need what a cluster of EMR brings.
-fn spark_elsewhere(step: &PlannedStep) -> Failure {
+/// Loads, seeds and merges of the spark engine are planned, and not run yet.
+fn spark_table(step: &PlannedStep) -> Failure {
     Failure::new(
-        "SparkElsewhere",
-        format!("`{}` is a table of the spark engine, which runs on EMR only", step.name),
+        "SparkTable",
+        format!("`{}` is a table of the spark engine, which this worker does not run", step.name),
     )
-    .hint("use `\"engine\": \"native\"` for it here, or `--engine native`; `headwater plan --engine spark` prints what EMR would run")
+    .hint("use `\"engine\": \"native\"` for it, or `--engine native`; `headwater plan --engine spark` prints what spark would run")
 }
 
 fn stopped(stop: Stop) -> Failure {
@@ -189,13 +193,13 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
 /// An attempt that was let in.
 #[derive(Clone)]
 struct Claimed {
-    local: Arc<Local>,
+    world: Arc<World>,
     claim: Claim,
 }
 
 impl Guard for Claimed {
     async fn may_commit(&self) -> Result<(), Failure> {
-        may_go_on(&*self.local, &self.claim).await.map_err(stopped)
+        may_go_on(&*self.world, &self.claim).await.map_err(stopped)
     }
 }
 
@@ -203,13 +207,13 @@ impl Claimed {
     /// Looks now and then whether the attempt may go on, and ends this process when it may not: whatever it was doing is redone
     /// or undone as after a crash. A ledger that cannot be reached is waited for; no commit passes the guard meanwhile.
     fn exit_when_over(self) {
+        // The clients of AWS work on this runtime: one that comes and goes would take their connections with it.
+        let runtime = tokio::runtime::Handle::current();
         std::thread::spawn(move || {
             let interval = std::time::Duration::from_secs(GUARD_INTERVAL_SECONDS);
-            let runtime = tokio::runtime::Builder::new_current_thread().build();
-            let Ok(runtime) = runtime else { return };
             loop {
                 std::thread::sleep(interval);
-                match runtime.block_on(may_go_on(&*self.local, &self.claim)) {
+                match runtime.block_on(may_go_on(&*self.world, &self.claim)) {
                     Ok(()) | Err(Stop::Ledger(_)) => {}
                     Err(stop) => {
                         eprintln!("{}", stopped(stop).text());

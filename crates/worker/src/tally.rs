@@ -1,17 +1,13 @@
-//! What a step has done so far, counted without waiting and written to the home folder once a second.
+//! What a step has done so far, counted without waiting and shown now and then.
 
 use crate::context::Progress;
-use local::Local;
+use crate::world::World;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
-
-/// Between two writes: each is a transaction on disk.
-const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Counts of one step.
 pub struct Tally {
-    local: Arc<Local>,
+    world: Arc<World>,
     run_id: String,
     step: String,
     rows: AtomicU64,
@@ -23,9 +19,9 @@ pub struct Tally {
 
 impl Tally {
     /// Begins to count, and to write from a thread of its own.
-    pub fn start(local: Arc<Local>, run_id: &str, step: &str) -> Arc<Self> {
+    pub fn start(world: Arc<World>, run_id: &str, step: &str) -> Arc<Self> {
         let tally = Arc::new(Self {
-            local,
+            world,
             run_id: run_id.to_owned(),
             step: step.to_owned(),
             rows: AtomicU64::new(0),
@@ -37,7 +33,7 @@ impl Tally {
         std::thread::spawn(move || {
             while !writer.finished.load(Ordering::Relaxed) {
                 writer.write();
-                std::thread::sleep(INTERVAL);
+                std::thread::sleep(writer.world.show_interval());
             }
         });
         tally
@@ -55,7 +51,7 @@ impl Tally {
             0 => None,
             rows => Some(rows),
         };
-        let written = self.local.progress(
+        let written = self.world.show(
             &self.run_id,
             &self.step,
             self.rows.load(Ordering::Relaxed),
@@ -82,16 +78,18 @@ impl Progress for Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use local::Local;
 
     #[test]
     fn what_was_added_is_written_at_the_end() {
         let home = tempfile::tempdir().expect("a folder");
-        let local = Arc::new(Local::open(home.path()).expect("opened"));
-        let tally = Tally::start(local.clone(), "run", "public.orders");
+        let world = World::of(Local::open(home.path()).expect("opened"));
+        let tally = Tally::start(Arc::new(world), "run", "public.orders");
         tally.expect(10);
         tally.add(3, 100);
         tally.add(4, 200);
         tally.finish();
+        let local = Local::open(home.path()).expect("opened");
         let written = local.progress_of("run").expect("read");
         assert_eq!(written.len(), 1);
         assert_eq!(

@@ -4,7 +4,7 @@ use super::setting::{Setting, cannot_write};
 use super::slot::may_pass;
 use super::stream::{Limits, Totals, Watch, follow, told};
 use crate::failure::Failure;
-use crate::store;
+use crate::store::disk;
 use local::{kill, lock};
 use pipeline::report::StepFailure;
 use pipeline::time::Timestamp;
@@ -132,7 +132,7 @@ impl Process<'_> {
             failure: failure.cloned().map(StepFailure::from),
         };
         let bytes = serde_json::to_vec_pretty(&status).unwrap_or_default();
-        if let Err(error) = store::put(&self.setting.status_file(), &bytes) {
+        if let Err(error) = disk::put(&self.setting.status_file(), &bytes) {
             tracing::warn!(
                 "`{}` cannot be written: {error}",
                 self.setting.status_file().display()

@@ -2,7 +2,7 @@
 
 use super::setting::{Setting, cannot_write};
 use crate::failure::Failure;
-use crate::store;
+use crate::store::disk;
 use arrow::array::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
@@ -96,7 +96,7 @@ impl Files {
             touched.insert(folder.path.clone());
         }
         for folder in touched {
-            store::sync_folder(&folder).map_err(|error| cannot_write(&folder, &error))?;
+            disk::sync_folder(&folder).map_err(|error| cannot_write(&folder, &error))?;
         }
         Ok(waiting.len())
     }
@@ -116,7 +116,7 @@ impl Folder {
     fn open(path: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&path)?;
         for above in path.ancestors().skip(1).take(FOLDERS_ABOVE) {
-            store::sync_folder(above)?;
+            disk::sync_folder(above)?;
         }
         let (prefix, suffix) = TEMPORARY;
         for entry in fs::read_dir(&path)? {
@@ -127,7 +127,7 @@ impl Folder {
                 fs::remove_file(entry.path())?;
             }
         }
-        let files = store::data_files(&path)?;
+        let files = disk::data_files(&path)?;
         Ok(Self {
             path,
             newest: files

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::secret::Secret;
-use crate::store;
+use crate::store::disk;
 use local::Local;
 use pipeline::deployment::Deployment;
 use pipeline::path::{CAPTURE_FILE, TableName, Zones, segment};
@@ -65,12 +65,12 @@ impl Setting {
 
     /// The folder of a table's change files.
     pub fn folder(&self, table: &TableName) -> Result<PathBuf, Failure> {
-        store::path(&self.zones.changes(&self.db, table))
+        disk::path(&self.zones.changes(&self.db, table))
     }
 
     /// What capture says of itself to those who read its files.
     pub fn state_file(&self) -> Result<PathBuf, Failure> {
-        Ok(store::path(&self.zones.changes_root(&self.db))?.join(CAPTURE_FILE))
+        Ok(disk::path(&self.zones.changes_root(&self.db))?.join(CAPTURE_FILE))
     }
 
     /// Held as long as capture runs.

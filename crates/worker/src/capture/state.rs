@@ -2,7 +2,7 @@
 
 use super::setting::{Setting, cannot_write};
 use crate::failure::Failure;
-use crate::store;
+use crate::store::disk;
 use pgwire_replication::Lsn;
 use pipeline::position::{CaptureIdentity, CaptureState};
 use pipeline::seq::ChangeSeq;
@@ -36,7 +36,7 @@ pub fn write(setting: &Setting, state: &CaptureState) -> Result<(), Failure> {
     let path = setting.state_file()?;
     // A value whose map keys are all text can always be written.
     let bytes = serde_json::to_vec_pretty(state).unwrap_or_default();
-    store::put(&path, &bytes).map_err(|error| cannot_write(&path, &error))
+    disk::put(&path, &bytes).map_err(|error| cannot_write(&path, &error))
 }
 
 /// The position up to which all is in files.

@@ -9,7 +9,7 @@ use super::stream::{Limits, Totals, Watch, follow};
 use crate::failure::Failure;
 use crate::secret::Secret;
 use crate::source::{self, connect};
-use crate::store;
+use crate::store::disk;
 use crate::test_postgres::{Database, postgres};
 use crate::types::{ColumnBuilder, carried};
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
@@ -198,7 +198,7 @@ impl Scene {
     /// The change files of a table, in order.
     fn files(&self, name: &str) -> Vec<String> {
         let folder = self.setting.folder(&public(name)).expect("a folder");
-        let mut files = store::data_files(&folder).expect("files");
+        let mut files = disk::data_files(&folder).expect("files");
         files.sort_by(|a, b| order(a).cmp(&order(b)));
         files
     }

@@ -1,22 +1,25 @@
 //! A new Hudi table with the options of its plan.
 
-use super::{HudiTable, failed, text};
+use super::{HudiTable, failed, reached};
 use crate::failure::Failure;
+use crate::store::Location;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use futures::FutureExt;
 use hudi_core::config::table::TableTypeValue;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// Makes a table without rows. `columns` are those it has as long as nothing was committed.
 pub async fn create(
-    folder: &Path,
+    folder: &Location,
     options: &BTreeMap<String, String>,
     columns: &Schema,
 ) -> Result<HudiTable, Failure> {
-    let mut builder = hudi_core::table::Table::create(text(folder))
+    let mut builder = hudi_core::table::Table::create(folder.base_uri())
         .with_table_type(TableTypeValue::CopyOnWrite)
         .with_option("hoodie.table.create.schema", avro(columns)?);
+    for (name, value) in reached(folder) {
+        builder = builder.with_storage_option(name, value);
+    }
     for (name, value) in options {
         let listed = || value.split(',').map(str::to_owned);
         builder = match (name.as_str(), value.as_str()) {
@@ -46,7 +49,7 @@ pub async fn create(
         .map_err(|error| failed("be made", folder, error))?;
     Ok(HudiTable {
         table,
-        folder: folder.to_owned(),
+        folder: folder.clone(),
     })
 }
 

@@ -2,13 +2,10 @@
 
 use super::failed;
 use crate::failure::Failure;
-use crate::store;
+use crate::store::Location;
 use arrow::record_batch::RecordBatch;
 use futures::FutureExt;
 use hudi_core::table::ReadOptions;
-use parquet::file::reader::{FileReader, SerializedFileReader};
-use std::fs::File;
-use std::path::Path;
 
 /// What a table holds and what it takes on disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,50 +19,37 @@ pub struct Size {
 }
 
 /// Rows are counted in the footers of the files.
-pub(super) async fn size(table: &hudi_core::table::Table, folder: &Path) -> Result<Size, Failure> {
+pub(super) async fn size(
+    table: &hudi_core::table::Table,
+    folder: &Location,
+) -> Result<Size, Failure> {
     let slices = table
         .get_file_slices(&ReadOptions::new())
         .boxed()
         .await
         .map_err(|error| failed("list its files", folder, error))?;
-    let mut size = Size::default();
+    let mut live = Vec::new();
     for slice in slices {
         let path = slice
             .base_file_relative_path()
             .map_err(|error| failed("list its files", folder, error))?;
-        if let Some(path) = path {
-            let path = folder.join(path);
-            size.rows += rows(&path)?;
-            size.live_bytes += bytes(&path)?;
-            size.live_files += 1;
-        }
+        live.extend(path);
     }
-    for path in store::data_files(folder).map_err(|error| unreadable(folder, &error))? {
-        if path.ends_with(".parquet") {
-            size.stored_bytes += bytes(&folder.join(path))?;
-        }
-    }
-    Ok(size)
+    let measured = folder
+        .measured(&live)
+        .map_err(|error| unreadable(&folder.join(&error.name), &error))?;
+    Ok(Size {
+        rows: measured.iter().map(|file| file.rows).sum(),
+        live_files: measured.len() as u64,
+        live_bytes: measured.iter().map(|file| file.bytes).sum(),
+        stored_bytes: folder
+            .stored_bytes()
+            .map_err(|error| unreadable(folder, &error))?,
+    })
 }
 
-fn rows(path: &Path) -> Result<u64, Failure> {
-    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
-    let reader = SerializedFileReader::new(file).map_err(|error| unreadable(path, &error))?;
-    Ok(reader.metadata().file_metadata().num_rows().unsigned_abs())
-}
-
-fn bytes(path: &Path) -> Result<u64, Failure> {
-    std::fs::metadata(path)
-        .map(|data| data.len())
-        .map_err(|error| unreadable(path, &error))
-}
-
-fn unreadable(path: &Path, error: &(dyn std::error::Error + 'static)) -> Failure {
-    Failure::new(
-        "HudiFailed",
-        format!("`{}` cannot be read: {error}", path.display()),
-    )
-    .caused_by(error)
+fn unreadable(place: &Location, error: &(dyn std::error::Error + 'static)) -> Failure {
+    Failure::new("HudiFailed", format!("`{place}` cannot be read: {error}")).caused_by(error)
 }
 
 /// A file is rewritten in memory whole: at most so many rows in one …

@@ -8,12 +8,12 @@ use crate::context::Progress;
 use crate::failure::Failure;
 use crate::secret::Secret;
 use crate::source::{Table, connect_through, failed};
+use crate::store::Location;
 use crate::types::Carried;
 use futures::StreamExt;
 use pipeline::path::TableName;
 use pipeline::position::ManifestFile;
 use std::collections::{BTreeMap, VecDeque};
-use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,7 +49,7 @@ impl Copy<'_> {
     pub async fn run(
         &self,
         secret: &Secret,
-        folder: &Path,
+        folder: &Location,
         progress: &impl Progress,
     ) -> Result<Copied, Failure> {
         let stop = StopOnDrop(Arc::default());
@@ -64,7 +64,7 @@ impl Copy<'_> {
                     queue: queue.clone(),
                     secret: secret.clone(),
                     snapshot: self.snapshot.to_owned(),
-                    rows: self.rows(folder.to_owned(), number, &table, told.clone(), &stop.0),
+                    rows: self.rows(folder.clone(), number, &table, told.clone(), &stop.0),
                     stop: stop.0.clone(),
                 };
                 tokio::task::spawn_blocking(move || connection.run())
@@ -80,7 +80,7 @@ impl Copy<'_> {
         }
         let mut copied = together(results)?;
         if copied.files.is_empty() {
-            let files = Files::new(folder.to_owned(), 0, self.layout.clone(), self.files);
+            let files = Files::new(folder.clone(), 0, self.layout.clone(), self.files);
             copied.files = files.empty()?;
         }
         Ok(copied)
@@ -88,7 +88,7 @@ impl Copy<'_> {
 
     fn rows(
         &self,
-        folder: PathBuf,
+        folder: Location,
         number: usize,
         table: &Arc<TableName>,
         told: UnboundedSender<Read>,

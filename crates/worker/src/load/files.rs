@@ -2,10 +2,9 @@
 
 use super::constant::Constant;
 use super::folder::write_failed;
-use super::preflight::{IS_DELETED, OP, TRX_SEQ};
 use crate::failure::Failure;
-use crate::store::NewFile;
-use crate::types::Carried;
+use crate::store::{Location, NewFile};
+use crate::types::{Carried, IS_DELETED, OP, TRX_SEQ};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
@@ -20,7 +19,6 @@ use parquet::schema::types::ColumnPath;
 use pipeline::position::ManifestFile;
 use pipeline::seq::ChangeSeq;
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// `Op` of every loaded row.
@@ -93,7 +91,7 @@ fn text(name: &str, value: &str) -> ParquetResult<Constant> {
 
 /// The files of one connection.
 pub struct Files {
-    folder: PathBuf,
+    folder: Location,
     /// Tells this connection's files from those of the others.
     connection: usize,
     layout: Arc<Layout>,
@@ -104,7 +102,7 @@ pub struct Files {
 
 impl Files {
     pub fn new(
-        folder: PathBuf,
+        folder: Location,
         connection: usize,
         layout: Arc<Layout>,
         limits: FileLimits,
@@ -121,11 +119,11 @@ impl Files {
 
     /// Writes these rows of the table's own columns.
     pub fn write(&mut self, rows: usize, columns: &[ArrayRef]) -> Result<(), Failure> {
-        let path = self.folder.join(self.name());
-        let failed = |error: &(dyn std::error::Error + 'static)| write_failed(&path, error);
+        let place = self.folder.join(&self.name());
+        let failed = |error: &(dyn std::error::Error + 'static)| write_failed(&place, error);
         let open = match &mut self.open {
             Some(open) => open,
-            none => none.insert(Open::begin(&path, &self.layout, columns)?),
+            none => none.insert(Open::begin(&place, &self.layout, columns)?),
         };
         open.write(&self.layout, rows, columns)
             .map_err(|error| failed(&error))?;
@@ -148,7 +146,7 @@ impl Files {
     /// A file without rows: readers find the columns of an empty table.
     pub fn empty(mut self) -> Result<Vec<ManifestFile>, Failure> {
         self.open = Some(Open::begin(
-            &self.folder.join(self.name()),
+            &self.folder.join(&self.name()),
             &self.layout,
             &[],
         )?);
@@ -163,15 +161,12 @@ impl Files {
         let Some(mut open) = self.open.take() else {
             return Ok(());
         };
-        let path = self.folder.join(self.name());
-        let failed = |error: &(dyn std::error::Error + 'static)| write_failed(&path, error);
+        let place = self.folder.join(&self.name());
+        let failed = |error: &(dyn std::error::Error + 'static)| write_failed(&place, error);
         open.end_group(&self.layout)
             .map_err(|error| failed(&error))?;
         let file = open.file.into_inner().map_err(|error| failed(&error))?;
-        file.commit().map_err(|error| failed(&error))?;
-        let bytes = std::fs::metadata(&path)
-            .map_err(|error| failed(&error))?
-            .len();
+        let bytes = file.commit().map_err(|error| failed(&error))?;
         self.done.push(ManifestFile {
             name: self.name(),
             rows: open.rows,
@@ -193,15 +188,15 @@ struct Open {
 
 impl Open {
     /// Begins a file whose first rows these are.
-    fn begin(path: &Path, layout: &Layout, first: &[ArrayRef]) -> Result<Self, Failure> {
-        let file = NewFile::create(path).map_err(|error| write_failed(path, &error))?;
+    fn begin(place: &Location, layout: &Layout, first: &[ArrayRef]) -> Result<Self, Failure> {
+        let file = NewFile::create(place).map_err(|error| write_failed(place, &error))?;
         let options = ArrowWriterOptions::new()
             .with_properties(properties(layout, first))
             .with_skip_arrow_metadata(true);
         let (file, factory) =
             ArrowWriter::try_new_with_options(file, layout.schema.clone(), options)
                 .and_then(ArrowWriter::into_serialized_writer)
-                .map_err(|error| write_failed(path, &error))?;
+                .map_err(|error| write_failed(place, &error))?;
         Ok(Self {
             file,
             factory,

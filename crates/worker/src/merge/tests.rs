@@ -306,12 +306,13 @@ async fn instants(lake: &Lake) -> Vec<String> {
 
 /// What a writer leaves that is killed between its data files and its commit.
 async fn half_a_commit(lake: &Lake) {
-    let folder = lake.published().await;
+    let published = lake.published().await;
+    let folder = published.path().unwrap();
     let timeline = folder.join(".hoodie/timeline");
     let instant = "20990101000000000";
     std::fs::write(timeline.join(format!("{instant}.commit.requested")), b"").unwrap();
     std::fs::write(timeline.join(format!("{instant}.inflight")), b"").unwrap();
-    let data = std::fs::read_dir(&folder)
+    let data = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .find(|path| {

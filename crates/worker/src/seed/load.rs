@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::silver::unusable;
-use crate::store;
+use crate::store::{self, Location};
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
@@ -11,7 +11,6 @@ use pipeline::plan::TableWork;
 use pipeline::position::Manifest;
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
 
 const READ_BATCH_ROWS: usize = 16_384;
 
@@ -19,13 +18,13 @@ const READ_BATCH_ROWS: usize = 16_384;
 pub struct CompleteLoad {
     pub manifest: Manifest,
     pub schema: SchemaRef,
-    folder: PathBuf,
+    folder: Location,
 }
 
 /// The newest complete load of a table.
 pub fn newest(work: &TableWork) -> Result<CompleteLoad, Failure> {
-    let loads = store::path(&work.loads)?;
-    let mut newest: Option<(Manifest, PathBuf)> = None;
+    let loads = store::location(&work.loads)?;
+    let mut newest: Option<(Manifest, Location)> = None;
     for folder in folders(&loads)? {
         if let Some(manifest) = manifest(work, &folder)? {
             let order = |manifest: &Manifest| (manifest.t0.clone(), manifest.load_ended);
@@ -43,7 +42,7 @@ pub fn newest(work: &TableWork) -> Result<CompleteLoad, Failure> {
 
 /// The manifest of one load.
 pub fn manifest_of(work: &TableWork, run_id: &str) -> Result<Manifest, Failure> {
-    let folder = store::path(&work.loads)?.join(format!("run={}", segment(run_id)));
+    let folder = store::location(&work.loads)?.join(&format!("run={}", segment(run_id)));
     manifest(work, &folder)?.ok_or_else(|| none(work))
 }
 
@@ -55,44 +54,32 @@ fn none(work: &TableWork) -> Failure {
     .hint(format!("run jdbc_load first, or {}", work.reload()))
 }
 
-fn folders(loads: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let entries = match std::fs::read_dir(loads) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(unusable(loads, &error)),
-    };
-    entries
-        .map(|entry| entry.map(|entry| entry.path()))
-        .filter(|path| {
-            path.as_ref().is_ok_and(|path| {
-                path.file_name()
-                    .is_some_and(|name| name.to_string_lossy().starts_with("run="))
-            })
-        })
-        .collect::<io::Result<Vec<_>>>()
-        .map_err(|error| unusable(loads, &error))
+fn folders(loads: &Location) -> Result<Vec<Location>, Failure> {
+    let mut found = loads.folders().map_err(|error| unusable(loads, &error))?;
+    found.retain(|folder| folder.name().starts_with("run="));
+    Ok(found)
 }
 
-fn manifest(work: &TableWork, folder: &Path) -> Result<Option<Manifest>, Failure> {
-    let path = folder.join(MANIFEST_FILE);
-    let bytes = match std::fs::read(&path) {
+fn manifest(work: &TableWork, folder: &Location) -> Result<Option<Manifest>, Failure> {
+    let place = folder.join(MANIFEST_FILE);
+    let bytes = match place.read() {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unusable(&path, &error)),
+        Err(error) => return Err(unusable(&place, &error)),
     };
     serde_json::from_slice(&bytes).map(Some).map_err(|error| {
         Failure::new(
             "LoadDamaged",
-            format!("`{}` is not of its form: {error}", path.display()),
+            format!("`{place}` is not of its form: {error}"),
         )
         .hint(work.reload())
     })
 }
 
 /// Looks whether the files are there as the manifest has them.
-fn whole(work: &TableWork, manifest: Manifest, folder: PathBuf) -> Result<CompleteLoad, Failure> {
+fn whole(work: &TableWork, manifest: Manifest, folder: Location) -> Result<CompleteLoad, Failure> {
     for file in &manifest.files {
-        let found = std::fs::metadata(folder.join(&file.name)).map(|data| data.len());
+        let found = folder.join(&file.name).bytes();
         if !found.as_ref().is_ok_and(|bytes| *bytes == file.bytes) {
             let found =
                 found.map_or_else(|error| error.to_string(), |bytes| format!("{bytes} bytes"));
@@ -110,13 +97,13 @@ fn whole(work: &TableWork, manifest: Manifest, folder: PathBuf) -> Result<Comple
     })
 }
 
-fn damaged(work: &TableWork, folder: &Path, file: &str, why: &str) -> Failure {
+fn damaged(work: &TableWork, folder: &Location, file: &str, why: &str) -> Failure {
     Failure::new(
         "LoadDamaged",
         format!(
             "the load of `{}` is not as it was written: `{}`: {why}",
             work.source,
-            folder.join(file).display()
+            folder.join(file)
         ),
     )
     .hint(work.reload())
@@ -124,11 +111,11 @@ fn damaged(work: &TableWork, folder: &Path, file: &str, why: &str) -> Failure {
 
 fn builder(
     work: &TableWork,
-    folder: &Path,
+    folder: &Location,
     file: &str,
 ) -> Result<ParquetRecordBatchReaderBuilder<File>, Failure> {
-    let opened =
-        File::open(folder.join(file)).map_err(|error| unusable(&folder.join(file), &error))?;
+    let place = folder.join(file);
+    let opened = place.open().map_err(|error| unusable(&place, &error))?;
     ParquetRecordBatchReaderBuilder::try_new(opened)
         .map_err(|error| damaged(work, folder, file, &error.to_string()).caused_by(&error))
 }

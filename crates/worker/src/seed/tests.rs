@@ -258,9 +258,14 @@ async fn only_a_newer_load_replaces_a_generation_and_the_one_before_stays() {
     lake.load("l0", 0, &[("I", 1, None, Some(1), 0)]);
     lake.manifest(&manifest);
     assert_eq!(lake.seed("s3").await.unwrap_err().error, "LoadOlder");
-    let old = std::fs::File::open(load.join(".hoodie/timeline")).unwrap();
-    old.set_modified(std::time::SystemTime::now() - 8 * super::GENERATIONS_KEPT / 7)
-        .unwrap();
+    let timeline = load.join(".hoodie/timeline");
+    let entries = std::fs::read_dir(&timeline).unwrap();
+    let entries = entries.map(|entry| entry.unwrap().path());
+    for old in entries.chain([timeline.clone()]) {
+        let old = std::fs::File::open(old).unwrap();
+        old.set_modified(std::time::SystemTime::now() - 8 * super::GENERATIONS_KEPT / 7)
+            .unwrap();
+    }
     lake.load("l2", 9, &[("I", 1, None, Some(2), 0)]);
     lake.seed("s4").await.unwrap();
     assert!(!load.exists(), "older than seven days");

@@ -35,27 +35,22 @@ impl Capture {
 
     /// Why changes of a table cannot be followed from a load at `t0` in this epoch.
     pub fn broken(&self, table: &TableName, epoch: Option<&str>, t0: &ChangeSeq) -> Option<String> {
-        let state = self.state.as_ref()?;
-        if epoch != Some(state.epoch.as_str()) {
-            return Some("capture began anew: changes may be missing".to_owned());
-        }
-        let mark = state.needs_reseed.get(&table.to_string())?;
-        (mark.at >= *t0).then(|| mark.reason.clone())
+        self.state.as_ref()?.broken(table, epoch, t0)
     }
 }
 
 fn own(plan: &Plan) -> Result<Option<Capture>, Failure> {
-    let root = store::path(&plan.zones.changes_root(&plan.source.db))?;
-    let path = root.join(CAPTURE_FILE);
-    let bytes = match std::fs::read(&path) {
+    let root = store::location(&plan.zones.changes_root(&plan.source.db))?;
+    let place = root.join(CAPTURE_FILE);
+    let bytes = match place.read() {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(super::unusable(&path, &error)),
+        Err(error) => return Err(super::unusable(&place, &error)),
     };
     let state: CaptureState = serde_json::from_slice(&bytes).map_err(|error| {
         Failure::new(
             "CaptureStateUnreadable",
-            format!("`{}` is not of its form: {error}", path.display()),
+            format!("`{place}` is not of its form: {error}"),
         )
         .hint("put the file back from a copy; without it capture begins anew and every table needs a new seed")
     })?;
@@ -71,8 +66,10 @@ fn dms(plan: &Plan) -> Result<Option<Capture>, Failure> {
         schema: "headwater".to_owned(),
         table: "heartbeat".to_owned(),
     };
-    let folder = store::path(&plan.zones.changes(&plan.source.db, &table))?;
-    let files = store::data_files(&folder).map_err(|error| super::unusable(&folder, &error))?;
+    let folder = store::location(&plan.zones.changes(&plan.source.db, &table))?;
+    let files = folder
+        .data_files()
+        .map_err(|error| super::unusable(&folder, &error))?;
     Ok(files
         .iter()
         .filter_map(|file| change_files::written(file))

@@ -2,26 +2,23 @@
 
 use super::{Adapter, KeyColumns};
 use crate::failure::Failure;
-use crate::store;
+use crate::store::{Location, Measured};
+use crate::types::{IS_DELETED, OP, TRX_SEQ};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
 use arrow::compute::{cast, interleave};
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use pipeline::config::table::ORDERING_COLUMN;
 use pipeline::position::Applied;
 use pipeline::seq::ChangeSeq;
 use std::collections::HashMap;
-use std::fs::File;
-use std::path::Path;
 use std::sync::Arc;
 
-pub const DELETED: &str = "_hoodie_is_deleted";
-const OPERATION: &str = "Op";
-
 /// All change files of a table.
-pub fn listed(folder: &Path) -> Result<Vec<String>, Failure> {
-    let mut files = store::data_files(folder).map_err(|error| super::unusable(folder, &error))?;
+pub fn listed(folder: &Location) -> Result<Vec<String>, Failure> {
+    let mut files = folder
+        .data_files()
+        .map_err(|error| super::unusable(folder, &error))?;
     files.retain(|file| file.ends_with(".parquet"));
     Ok(files)
 }
@@ -29,7 +26,7 @@ pub fn listed(folder: &Path) -> Result<Vec<String>, Failure> {
 /// The first of these files that are merged together: one at least, and no more rows and bytes than this.
 /// A file that cannot be read ends the batch before it, and is the next batch alone.
 pub fn chosen(
-    folder: &Path,
+    folder: &Location,
     files: &[String],
     rows_max: u64,
     bytes_max: u64,
@@ -52,36 +49,21 @@ pub fn chosen(
     Ok(chosen)
 }
 
-struct FileSize {
-    rows: u64,
-    bytes: u64,
+fn footer(folder: &Location, file: &String) -> Result<Measured, Failure> {
+    folder
+        .measured(std::slice::from_ref(file))
+        .map(|measured| measured[0])
+        .map_err(|error| unreadable(folder, file, &error))
 }
 
-fn footer(folder: &Path, file: &str) -> Result<FileSize, Failure> {
-    let opened = File::open(folder.join(file)).map_err(|error| unreadable(folder, file, &error))?;
-    let bytes = opened
-        .metadata()
-        .map_err(|error| unreadable(folder, file, &error))?
-        .len();
-    let builder = ParquetRecordBatchReaderBuilder::try_new(opened)
-        .map_err(|error| unreadable(folder, file, &error))?;
-    Ok(FileSize {
-        rows: builder.metadata().file_metadata().num_rows().unsigned_abs(),
-        bytes,
-    })
-}
-
-fn unreadable(folder: &Path, file: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
+fn unreadable(folder: &Location, file: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
     damaged(folder, file, error.to_string()).caused_by(error)
 }
 
-fn damaged(folder: &Path, file: &str, why: String) -> Failure {
+fn damaged(folder: &Location, file: &str, why: String) -> Failure {
     Failure::new(
         "ChangeFileUnreadable",
-        format!(
-            "change file `{}` cannot be read: {why}",
-            folder.join(file).display()
-        ),
+        format!("change file `{}` cannot be read: {why}", folder.join(file)),
     )
     .hint("put back a whole copy of the file and run the pipeline again, or reload the table")
 }
@@ -154,7 +136,7 @@ impl Change {
 impl Changes {
     /// Reads files wholly: where one cannot be read there are no changes.
     pub fn read(
-        folder: &Path,
+        folder: &Location,
         files: &[String],
         adapter: &Adapter,
         keys: &KeyColumns,
@@ -252,7 +234,7 @@ impl Changes {
             .iter()
             .enumerate()
             .map(|(at, field)| {
-                if field.name() == DELETED {
+                if field.name() == IS_DELETED {
                     let deleted = changes.iter().map(|change| Some(change.deleted));
                     return Ok(Arc::new(deleted.collect::<BooleanArray>()) as ArrayRef);
                 }
@@ -270,20 +252,23 @@ impl Changes {
 }
 
 /// A failure that does not say where it was found says it now.
-fn at(mut failure: Failure, folder: &Path, file: &str) -> Failure {
+fn at(mut failure: Failure, folder: &Location, file: &str) -> Failure {
     failure.message = format!(
         "{} (in change file `{}`)",
         failure.message,
-        folder.join(file).display()
+        folder.join(file)
     );
     failure
 }
 
 fn batches(
-    folder: &Path,
+    folder: &Location,
     file: &str,
 ) -> Result<parquet::arrow::arrow_reader::ParquetRecordBatchReader, Failure> {
-    let opened = File::open(folder.join(file)).map_err(|error| unreadable(folder, file, &error))?;
+    let opened = folder
+        .join(file)
+        .open()
+        .map_err(|error| unreadable(folder, file, &error))?;
     ParquetRecordBatchReaderBuilder::try_new(opened)
         .and_then(|builder| builder.with_batch_size(16_384).build())
         .map_err(|error| unreadable(folder, file, &error))
@@ -309,10 +294,10 @@ impl Marks {
             }
         };
         let marks = Self {
-            seqs: text(ORDERING_COLUMN)?,
-            operations: text(OPERATION)?,
+            seqs: text(TRX_SEQ)?,
+            operations: text(OP)?,
             deleted: batch
-                .column_by_name(DELETED)
+                .column_by_name(IS_DELETED)
                 .and_then(|column| column.as_boolean_opt().cloned()),
         };
         for (seq, operation) in marks.seqs.iter().zip(&marks.operations) {
@@ -321,7 +306,7 @@ impl Marks {
                 .map_err(|error| error.to_string())?;
             if !matches!(operation, Some("I" | "U" | "D")) {
                 return Err(format!(
-                    "`{OPERATION}` is none of I, U, D: {}",
+                    "`{OP}` is none of I, U, D: {}",
                     operation.unwrap_or_default()
                 ));
             }

@@ -5,7 +5,9 @@ use crate::context::{Guard, Silent};
 use crate::failure::Failure;
 use crate::hudi::{self, RECORD_KEY};
 use crate::job::Job;
-use crate::{merge, seed, store};
+use crate::secret::Secrets;
+use crate::store::{self, Location};
+use crate::{merge, seed};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray,
 };
@@ -137,7 +139,7 @@ impl Lake {
     }
 
     fn folder(&self, uri: &str) -> PathBuf {
-        store::path(uri).unwrap()
+        store::disk::path(uri).unwrap()
     }
 
     pub fn changes_folder(&self) -> PathBuf {
@@ -185,7 +187,7 @@ impl Lake {
         let folder = self
             .folder(&self.work.loads)
             .join(format!("run={}", manifest.run_id));
-        store::put(
+        store::disk::put(
             &folder.join(MANIFEST_FILE),
             &serde_json::to_vec(manifest).unwrap(),
         )
@@ -229,7 +231,7 @@ impl Lake {
         let path = self
             .folder(&self.plan.zones.changes_root("shop"))
             .join(CAPTURE_FILE);
-        store::put(&path, &serde_json::to_vec(state).unwrap()).unwrap();
+        store::disk::put(&path, &serde_json::to_vec(state).unwrap()).unwrap();
     }
 
     pub fn read_capture(&self) -> CaptureState {
@@ -275,7 +277,7 @@ impl Lake {
         Job {
             run_id,
             plan: &self.plan,
-            secrets: Path::new("/nowhere"),
+            secrets: Secrets::Folder(Path::new("/nowhere")),
         }
     }
 
@@ -293,7 +295,7 @@ impl Lake {
         silver.write(position).await.unwrap();
     }
 
-    pub async fn published(&self) -> PathBuf {
+    pub async fn published(&self) -> Location {
         published(&self.work, &self.position().await)
             .unwrap()
             .unwrap()

@@ -21,9 +21,9 @@ fn write_state(scene: &Scene, slot: &str, tables: &[&str]) {
         tables: tables.iter().map(|&table| table.to_owned()).collect(),
         identity: CaptureIdentity::default(),
     };
-    let root = store::path(&scene.plan.zones.changes_root("shop")).expect("a folder");
+    let root = store::disk::path(&scene.plan.zones.changes_root("shop")).expect("a folder");
     let bytes = serde_json::to_vec(&state).expect("json");
-    store::put(&root.join("_capture.json"), &bytes).expect("a file");
+    store::disk::put(&root.join("_capture.json"), &bytes).expect("a file");
 }
 
 /// Reads the slot, as capture does; until it is dropped.

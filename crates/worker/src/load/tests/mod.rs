@@ -11,6 +11,7 @@ use super::{LIMITS, Limits, run_within};
 use crate::context::{Guard, Progress, Silent};
 use crate::failure::Failure;
 use crate::job::Job;
+use crate::secret::Secrets;
 use crate::store;
 use crate::test_postgres::{Database, postgres};
 use arrow::array::RecordBatch;
@@ -91,7 +92,7 @@ impl Scene {
     }
 
     fn loads(&self, table: &TableName) -> PathBuf {
-        store::path(&self.plan.zones.loads(&self.plan.source.db, table)).expect("a folder")
+        store::disk::path(&self.plan.zones.loads(&self.plan.source.db, table)).expect("a folder")
     }
 
     async fn sql(&self, sql: &str) {
@@ -120,7 +121,7 @@ impl Scene {
         let job = Job {
             run_id,
             plan: &self.plan,
-            secrets: &secrets,
+            secrets: Secrets::Folder(&secrets),
         };
         run_within(self.limits, &job, &load, guard, progress).await
     }

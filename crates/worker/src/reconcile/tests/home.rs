@@ -167,14 +167,15 @@ impl Shop {
             identity: Default::default(),
         };
         let root = scope.plan.zones.changes_root(&scope.plan.source.db);
-        let path = crate::store::path(&format!("{root}/{CAPTURE_FILE}")).unwrap();
-        crate::store::put(&path, &serde_json::to_vec(&state).unwrap()).unwrap();
+        let path = crate::store::disk::path(&format!("{root}/{CAPTURE_FILE}")).unwrap();
+        crate::store::disk::put(&path, &serde_json::to_vec(&state).unwrap()).unwrap();
     }
 
     async fn change_file(&self, name: &str) {
         let scope = self.scope().await;
-        let path = crate::store::path(&format!("{}/{name}", scope.tables[0].1.changes)).unwrap();
-        crate::store::put(&path, b"").unwrap();
+        let path =
+            crate::store::disk::path(&format!("{}/{name}", scope.tables[0].1.changes)).unwrap();
+        crate::store::disk::put(&path, b"").unwrap();
     }
 
     async fn silver(&self) -> RecordBatch {
@@ -242,8 +243,8 @@ async fn publish(work: &TableWork, rows: RecordBatch) {
     }
     let schema = Arc::new(Schema::new(fields));
     let rows = RecordBatch::try_new(schema.clone(), arrays).unwrap();
-    let folder = crate::store::path(&work.silver).unwrap();
-    let generation = folder.join("g=seed");
+    let folder = crate::store::disk::path(&work.silver).unwrap();
+    let generation = folder.join("g=seed").into();
     let mut table = crate::hudi::create(&generation, &work.hudi_options, &schema)
         .await
         .unwrap();
