@@ -2,6 +2,7 @@
 
 use crate::invariants::{end_state, faults_of};
 use asl::Machine;
+use pipeline::metric::{About, MetricName};
 use pipeline::normal;
 use pipeline::outcome::Outcome;
 use pipeline::path::CAPTURE_FILE;
@@ -132,6 +133,33 @@ fn mails(world: &World) -> Vec<String> {
         .iter()
         .map(|mail| mail.subject.clone())
         .collect()
+}
+
+/// What was told about a pipeline, or about the stack as a whole, in order.
+fn numbers(world: &World, pipeline: Option<&str>) -> BTreeMap<MetricName, Vec<f64>> {
+    let asked = pipeline.map_or(About::Stack, |pipeline| About::Pipeline {
+        identifier: "shop".into(),
+        pipeline: pipeline.into(),
+    });
+    let mut numbers: BTreeMap<MetricName, Vec<f64>> = BTreeMap::new();
+    for metric in world.metrics.borrow().iter() {
+        if metric.about == asked {
+            numbers.entry(metric.name).or_default().push(metric.value);
+        }
+    }
+    numbers
+}
+
+/// The numbers of one run by its outcome.
+fn counted_as(outcome: MetricName) -> [(MetricName, Vec<f64>); 5] {
+    [
+        MetricName::RunsSucceeded,
+        MetricName::RunsPartial,
+        MetricName::RunsFailed,
+        MetricName::RunsAborted,
+        MetricName::RunsSkipped,
+    ]
+    .map(|name| (name, vec![f64::from(u8::from(name == outcome))]))
 }
 
 fn behave(world: &World, table: &str, seconds: i64, end: End) {
@@ -588,6 +616,69 @@ fn a_dead_capture_does_not_look_like_a_quiet_database() {
 }
 
 #[test]
+fn a_failed_run_is_counted_once_under_its_pipeline_and_nothing_else_is() {
+    let world = world(2);
+    seeded(&world, 2, world.now().plus_seconds(-31 * 60));
+    start(&world, &manual("incremental_hudi", "k"));
+    run_for(&mut simulation(&world), HOUR);
+    let mut expected = BTreeMap::from(counted_as(MetricName::RunsFailed));
+    expected.extend([
+        (MetricName::CaptureSilent, vec![1.0]),
+        (MetricName::TableRows, vec![0.0]),
+        (MetricName::TablesFailed, vec![0.0]),
+        (MetricName::ClusterMinutes, vec![0.0]),
+    ]);
+    let mut found = numbers(&world, Some("incremental_hudi"));
+    for seconds in [MetricName::QueueSeconds, MetricName::RunSeconds] {
+        assert_eq!(
+            found.remove(&seconds).map_or(0, |told| told.len()),
+            1,
+            "{seconds}"
+        );
+    }
+    assert_eq!(found, expected);
+    let told: usize = found.values().map(Vec::len).sum();
+    assert_eq!(world.metrics.borrow().len(), told + 2, "about nothing else");
+}
+
+#[test]
+fn a_run_with_changes_tells_its_rows_its_cost_and_its_freshness() {
+    let world = world(2);
+    let heartbeat = world.now();
+    seeded(&world, 2, heartbeat);
+    change_file(&world, 1);
+    world.advance_to(world.now().plus_seconds(60));
+    let id = start(&world, &manual("incremental_hudi", "k"));
+    run_for(&mut simulation(&world), 6 * HOUR);
+    let run = run(&world, &id);
+    let found = numbers(&world, Some("incremental_hudi"));
+    for (name, counted) in counted_as(MetricName::RunsSucceeded) {
+        assert_eq!(found[&name], counted, "{name}");
+    }
+    assert_eq!(found[&MetricName::CaptureSilent], [0.0]);
+    // Written a second after the beginning of the simulated time.
+    assert_eq!(found[&MetricName::OldestChangeFileSeconds], [59.0]);
+    assert!(found[&MetricName::TableRows][0] > 0.0);
+    let (closing, ended) = (run.closing.expect("closed"), run.ended.expect("ended"));
+    let admitted = run.admitted.expect("admitted");
+    assert_eq!(
+        found[&MetricName::RunSeconds],
+        [closing.seconds_since(admitted) as f64]
+    );
+    let cluster = &run.clusters[0];
+    let closed = cluster.closed.expect("gone");
+    assert_eq!(
+        found[&MetricName::ClusterMinutes],
+        [closed.seconds_since(cluster.intended) as f64 / 60.0]
+    );
+    assert_eq!(
+        found[&MetricName::FreshnessSeconds],
+        [ended.seconds_since(heartbeat) as f64]
+    );
+    end_state(&world);
+}
+
+#[test]
 fn a_table_that_was_never_seeded_fails_alone() {
     let world = world(2);
     seeded(&world, 1, world.now());
@@ -890,6 +981,34 @@ fn a_cluster_that_nobody_owns_is_terminated_by_the_sweep() {
         [true, false],
         "what another stack started is left alone"
     );
+    let told = [
+        (MetricName::Sweeps, vec![1.0]),
+        (MetricName::OrphanClusters, vec![1.0]),
+        (MetricName::ConfirmedSubscriptions, vec![1.0]),
+    ];
+    assert_eq!(numbers(&world, None), BTreeMap::from(told));
+}
+
+#[test]
+fn a_topic_that_does_not_answer_keeps_no_run_from_being_swept() {
+    let world = world(2);
+    world.inject(Fault {
+        call: "mail.confirmed",
+        occurrence: 1,
+        effect: Effect::Throttled,
+    });
+    let id = start(&world, &manual("jdbc_load", "k"));
+    let mut simulation = simulation(&world);
+    run_for(&mut simulation, 10);
+    world.end_execution(&id, ExecutionStatus::Aborted);
+    let error = simulation.sweep().expect_err("the sweep says so");
+    assert_eq!(error.name(), "Transient");
+    assert_eq!(run(&world, &id).outcome, Some(Outcome::Failed));
+    let told = [
+        (MetricName::Sweeps, vec![0.0]),
+        (MetricName::OrphanClusters, vec![0.0]),
+    ];
+    assert_eq!(numbers(&world, None), BTreeMap::from(told));
 }
 
 #[test]

@@ -2,12 +2,46 @@
 
 pub mod resources;
 mod error;
+mod attribute;
+mod ledger;
+mod config;
+mod objects;
+pub mod deployment;
+mod cluster_request;
+mod clusters;
+mod executions;
+mod mail;
+mod metrics;
+pub mod lambda;
+mod log;
 
-use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 use pipeline::time::Timestamp;
 use resources::Resources;
 use std::sync::OnceLock;
+use std::time::Duration;
 use tasks::port::Clock;
+
+/// A task has 120 s: a call that meets every limit here still leaves it time to say so.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(12);
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(40);
+const ATTEMPTS_MAX: u32 = 5;
+
+/// How the SDK finds region, credentials and endpoint (the usual variables), and how patient it is. Calls that must not be
+/// repeated by themselves say so where they are made.
+pub fn loader() -> ConfigLoader {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(OPERATION_TIMEOUT)
+        .build();
+    aws_config::defaults(BehaviorVersion::latest())
+        .retry_config(RetryConfig::adaptive().with_max_attempts(ATTEMPTS_MAX))
+        .timeout_config(timeouts)
+}
 
 /// All ports of one stack. A client is made when it is first used, and once: a binary that never calls a service does not
 /// contain its client.
@@ -34,8 +68,37 @@ impl Aws {
         }
     }
 
+    pub async fn load(resources: Resources) -> Self {
+        Self::new(loader().load().await, resources)
+    }
+
     pub fn resources(&self) -> &Resources {
         &self.resources
+    }
+
+    fn emr(&self) -> &aws_sdk_emr::Client {
+        self.emr
+            .get_or_init(|| aws_sdk_emr::Client::new(&self.config))
+    }
+
+    fn sfn(&self) -> &aws_sdk_sfn::Client {
+        self.sfn
+            .get_or_init(|| aws_sdk_sfn::Client::new(&self.config))
+    }
+
+    fn dynamodb(&self) -> &aws_sdk_dynamodb::Client {
+        self.dynamodb
+            .get_or_init(|| aws_sdk_dynamodb::Client::new(&self.config))
+    }
+
+    fn s3(&self) -> &aws_sdk_s3::Client {
+        self.s3
+            .get_or_init(|| aws_sdk_s3::Client::new(&self.config))
+    }
+
+    fn sns(&self) -> &aws_sdk_sns::Client {
+        self.sns
+            .get_or_init(|| aws_sdk_sns::Client::new(&self.config))
     }
 }
 

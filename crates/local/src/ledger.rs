@@ -3,9 +3,9 @@
 use crate::{Local, kill, port_error};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use serde_json::Value;
+use tasks::limits;
 use tasks::port::{
-    Change, Expect, LEDGER_WRITES_MAX, Ledger, LedgerEntry, LedgerKey, LedgerWrite, PortError,
-    WriteError,
+    Change, Expect, Ledger, LedgerEntry, LedgerKey, LedgerWrite, PortError, WriteError,
 };
 
 impl Ledger for Local {
@@ -44,13 +44,10 @@ impl Ledger for Local {
     }
 
     async fn write(&self, writes: &[LedgerWrite]) -> Result<(), WriteError> {
-        refuse_malformed(writes)?;
-        let Some(first) = writes.first() else {
-            return Ok(());
-        };
-        kill::point_with(|| format!("ledger.before.{}", kind(&first.key)));
+        limits::check_writes("SQLite", writes)?;
+        kill::point_with(|| format!("ledger.before.{}", kind(&writes[0].key)));
         let conflict = apply(&mut self.database(), writes).map_err(port_error)?;
-        kill::point_with(|| format!("ledger.after.{}", kind(&first.key)));
+        kill::point_with(|| format!("ledger.after.{}", kind(&writes[0].key)));
         match conflict {
             Some(key) => Err(WriteError::Conflict(key)),
             None => Ok(()),
@@ -72,28 +69,6 @@ impl Local {
             .query_map([prefix], |row| row.get(0))
             .and_then(Iterator::collect)
             .map_err(port_error)
-    }
-}
-
-/// The same limits as DynamoDB's transactions have.
-fn refuse_malformed(writes: &[LedgerWrite]) -> Result<(), PortError> {
-    let refused = |message| {
-        Err(PortError::Refused {
-            service: "SQLite",
-            message,
-        })
-    };
-    if writes.len() > LEDGER_WRITES_MAX {
-        return refused(format!(
-            "a transaction has at most {LEDGER_WRITES_MAX} writes: {}",
-            writes.len()
-        ));
-    }
-    let mut keys: Vec<&LedgerKey> = writes.iter().map(|write| &write.key).collect();
-    keys.sort();
-    match keys.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => refused(format!("a transaction names `{}` twice", pair[0])),
-        None => Ok(()),
     }
 }
 

@@ -4,6 +4,7 @@ use crate::{Local, objects};
 use mail_builder::MessageBuilder;
 use pipeline::metric::Metric;
 use pipeline::path::segment;
+use tasks::limits;
 use tasks::port::{Clock, Mail, Mailer, Metrics, PortError};
 
 const SENDER: &str = "headwater@localhost";
@@ -11,6 +12,7 @@ const RECIPIENT: &str = "ops@localhost";
 
 impl Mailer for Local {
     async fn send(&self, mail: &Mail) -> Result<(), PortError> {
+        limits::check_mail("mail", mail)?;
         let bytes =
             message(mail, self.now().0.div_euclid(1000)).map_err(|error| PortError::Unknown {
                 service: "mail",
@@ -46,7 +48,7 @@ fn message(mail: &Mail, seconds: i64) -> std::io::Result<Vec<u8>> {
         .to(RECIPIENT)
         .date(seconds)
         .message_id(format!("{}@headwater.local", identifier(&mail.id)))
-        .subject(one_line(&mail.subject))
+        .subject(mail.subject.as_str())
         .text_body(mail.body.as_str())
         .write_to_vec()
 }
@@ -61,13 +63,5 @@ fn identifier(id: &str) -> String {
                 '-'
             }
         })
-        .collect()
-}
-
-/// A line break in a subject would begin another header.
-fn one_line(subject: &str) -> String {
-    subject
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
         .collect()
 }

@@ -2,9 +2,9 @@
 
 use crate::world::World;
 use serde_json::Value;
+use tasks::limits;
 use tasks::port::{
-    Change, Expect, LEDGER_WRITES_MAX, Ledger, LedgerEntry, LedgerKey, LedgerWrite, PortError,
-    WriteError,
+    Change, Expect, Ledger, LedgerEntry, LedgerKey, LedgerWrite, PortError, WriteError,
 };
 
 impl Ledger for World {
@@ -64,22 +64,8 @@ fn entry(key: &LedgerKey, (version, body): &(u64, Value)) -> LedgerEntry {
 
 impl World {
     fn transact(&self, writes: &[LedgerWrite]) -> Result<(), WriteError> {
+        limits::check_writes("DynamoDB", writes)?;
         let mut records = self.records.borrow_mut();
-        let repeated = writes
-            .iter()
-            .enumerate()
-            .any(|(at, write)| writes[..at].iter().any(|w| w.key == write.key));
-        if writes.is_empty() || writes.len() > LEDGER_WRITES_MAX || repeated {
-            let message = format!(
-                "{} writes in one transaction, or one key twice",
-                writes.len()
-            );
-            return Err(PortError::Refused {
-                service: "DynamoDB",
-                message,
-            }
-            .into());
-        }
         for write in writes {
             let version = records.get(&write.key).map(|(version, _)| *version);
             let holds = match write.expect {

@@ -2,6 +2,7 @@
 //! Modules in the order in which a run meets them.
 
 pub mod port;
+pub mod limits;
 pub mod error;
 pub mod record;
 pub mod position;

@@ -1,0 +1,107 @@
+//! What executions must do, whoever keeps them: Step Functions' behaviour as far as tasks rely on it.
+
+use serde_json::{Value, json};
+use tasks::port::{
+    Clock, ExecutionDescription, ExecutionStatus, Executions, PortError, Started,
+};
+
+/// The whole contract. `end` ends an execution, as a person does who aborts it.
+pub async fn keeps_the_contract<E: Executions + Clock>(
+    empty: impl AsyncFn() -> E,
+    end: impl AsyncFn(&E, &str),
+) {
+    a_started_execution_runs_with_its_input(&empty().await).await;
+    a_name_is_used_once(&empty().await, &end).await;
+    running_ones_are_listed_oldest_first(&empty().await, &end).await;
+    a_name_that_cannot_be_one_is_refused(&empty().await).await;
+}
+
+fn input(number: usize) -> Value {
+    json!({"identifier": "shop", "pipeline": "jdbc_load", "depth": number, "note": "ü \"quoted\""})
+}
+
+async fn started(executions: &impl Executions, name: &str, input: &Value) -> Started {
+    executions
+        .start_execution(name, input)
+        .await
+        .expect("asked for")
+}
+
+async fn described(executions: &impl Executions, name: &str) -> ExecutionDescription {
+    let found = executions.describe_execution(name).await;
+    found.expect("described").expect("there")
+}
+
+async fn a_started_execution_runs_with_its_input<E: Executions + Clock>(executions: &E) {
+    assert_eq!(executions.describe_execution("shop-1").await, Ok(None));
+    let before = executions.now().plus_seconds(-1);
+    assert_eq!(started(executions, "shop-1", &input(1)).await, Started::Now);
+    let found = described(executions, "shop-1").await;
+    assert_eq!(
+        (found.name.as_str(), found.status, &found.input),
+        ("shop-1", ExecutionStatus::Running, &input(1))
+    );
+    assert!(found.started >= before && found.started <= executions.now().plus_seconds(1));
+}
+
+async fn a_name_is_used_once<E: Executions>(executions: &E, end: impl AsyncFn(&E, &str)) {
+    started(executions, "shop-1", &input(1)).await;
+    let other = started(executions, "shop-1", &input(2)).await;
+    assert_eq!(other, Started::Before);
+    // The same again while it runs is the same start, and is answered as that was.
+    assert_eq!(started(executions, "shop-1", &input(1)).await, Started::Now);
+    let running = executions.list_running_executions().await.expect("listed");
+    assert_eq!(running, [described(executions, "shop-1").await]);
+    assert_eq!(running[0].input, input(1));
+    end(executions, "shop-1").await;
+    assert_eq!(
+        started(executions, "shop-1", &input(1)).await,
+        Started::Before
+    );
+    let found = described(executions, "shop-1").await;
+    assert_eq!(found.status, ExecutionStatus::Aborted);
+}
+
+async fn running_ones_are_listed_oldest_first<E: Executions>(
+    executions: &E,
+    end: impl AsyncFn(&E, &str),
+) {
+    for number in 1..=4 {
+        started(executions, &format!("shop-{number}"), &input(number)).await;
+    }
+    end(executions, "shop-2").await;
+    let running = executions.list_running_executions().await.expect("listed");
+    let running: Vec<(&str, &Value)> = running
+        .iter()
+        .map(|execution| (execution.name.as_str(), &execution.input))
+        .collect();
+    assert_eq!(
+        running,
+        [
+            ("shop-1", &input(1)),
+            ("shop-3", &input(3)),
+            ("shop-4", &input(4))
+        ]
+    );
+}
+
+async fn a_name_that_cannot_be_one_is_refused(executions: &impl Executions) {
+    for name in ["", "shop 1", "shop:1", &"s".repeat(81)] {
+        let answer = executions.start_execution(name, &input(1)).await;
+        assert!(
+            matches!(answer, Err(PortError::Refused { .. })),
+            "`{name}`: {answer:?}"
+        );
+    }
+    let longest = "s".repeat(80);
+    assert_eq!(started(executions, &longest, &input(1)).await, Started::Now);
+}
+
+#[test]
+fn the_simulated_executions_keep_the_contract() {
+    let end = async |world: &sim::World, name: &str| {
+        world.end_execution(name, ExecutionStatus::Aborted);
+    };
+    sim::worker::at_once(keeps_the_contract(async || sim::World::default(), end))
+        .expect("simulated ports answer at once");
+}
