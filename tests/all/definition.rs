@@ -1,6 +1,7 @@
 //! The definition under an interpreter that others wrote: the same way through its states, the same calls, the same end as in `asl`.
 
 mod arms;
+mod binaries;
 mod story;
 mod walk;
 
@@ -150,4 +151,10 @@ fn a_fault_on_one_side_is_reported_by_the_first_state_that_differs() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_lambda_binaries_walk_as_in_the_simulation() {
+    let differences = binaries::differences(&definition());
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
 }

@@ -1,13 +1,16 @@
 """Walks state machines in ministack's interpreter of Step Functions, with Lambda functions that are real `bootstrap` programs.
 
 Reads requests from stdin, one JSON object a line, and answers each by one line on stdout. When stdin closes, it ends at once, and nothing of it is
-left running. The server listens on a free port of 127.0.0.1. Waits and the delays of retries take no time. A request names machines:
+left running. The server listens on a free port of 127.0.0.1. Waits and the delays of retries take no time. A request:
 
-    {machine: {"definition": …,     with `${<name>FunctionArn}` as resources
-               "functions": {name: {"bootstrap": path, "timeout_seconds": 9, "environment": {…}}},
-               "executions": {name: input}}}
+    {"stack": …,                        what functions find, see stack.py; once, if at all
+     "machines": {machine: {            made when it is named first
+         "definition": …,               with `${<name>FunctionArn}` as resources
+         "functions": {name: {"bootstrap": path, "timeout_seconds": 9, "environment": {…}}},
+         "executions": {name: input}}}}
 
-Its answer has what DescribeExecution and GetExecutionHistory say of each: `{execution: {"status", "error", "cause", "output", "history": [event]}}`.
+The answer has what DescribeExecution and GetExecutionHistory say of these executions, and of those that their functions started:
+`{execution: {"input", "status", "error", "cause", "output", "history": [event]}}`.
 """
 
 import asyncio
@@ -23,6 +26,8 @@ import threading
 import time
 import traceback
 import zipfile
+
+import stack
 
 # More would be slower on two cores: each function has as many processes.
 AT_ONCE = 4
@@ -76,20 +81,41 @@ class Engine:
         import botocore.session
         from botocore.config import Config
 
-        session = botocore.session.get_session()
-        config = Config(max_pool_connections=2 * AT_ONCE, retries={"total_max_attempts": 1})
-        self.machines = session.create_client("stepfunctions", config=config)
-        self.functions = session.create_client("lambda", config=config)
+        self.session = botocore.session.get_session()
+        self.session.set_default_client_config(
+            Config(max_pool_connections=2 * AT_ONCE, retries={"total_max_attempts": 1})
+        )
+        self.machines = self.session.create_client("stepfunctions")
+        self.functions = self.session.create_client("lambda")
+        self.arns = {}
+        self.told = set()
 
     def answer(self, request):
-        arns = {name: self.create_machine(name, machine) for name, machine in request.items()}
+        if "stack" in request:
+            stack.prepare(self.session, request["stack"])
+        machines = request["machines"]
+        for name in machines.keys() - self.arns.keys():
+            self.arns[name] = self.create_machine(name, machines[name])
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-            ends = {
-                name: pool.submit(self.run, arns[machine], name, value)
-                for machine in request
-                for name, value in request[machine]["executions"].items()
-            }
-            return {name: end.result() for name, end in ends.items()}
+            runs = [
+                pool.submit(self.run, self.arns[machine], name, value)
+                for machine in machines
+                for name, value in machines[machine]["executions"].items()
+            ]
+            ends = dict(run.result() for run in runs)
+        for machine in machines:
+            ends |= self.started_by_functions(self.arns[machine])
+        return ends
+
+    def started_by_functions(self, machine):
+        """One may start another: until there is nothing new."""
+        ends = {}
+        while True:
+            pages = self.machines.get_paginator("list_executions").paginate(stateMachineArn=machine)
+            arns = {each["executionArn"] for page in pages for each in page["executions"]}
+            if not arns - self.told:
+                return ends
+            ends |= dict(self.end(arn) for arn in arns - self.told)
 
     def create_machine(self, machine, request):
         definition = json.dumps(request["definition"])
@@ -117,7 +143,9 @@ class Engine:
         started = self.machines.start_execution(
             stateMachineArn=machine, name=name, input=json.dumps(value)
         )
-        execution = started["executionArn"]
+        return self.end(started["executionArn"])
+
+    def end(self, execution):
         described = self.ended(execution)
         pages = self.machines.get_paginator("get_execution_history")
         history = [
@@ -125,8 +153,9 @@ class Engine:
             for page in pages.paginate(executionArn=execution)
             for event in page["events"]
         ]
-        told = {key: described.get(key) for key in ("status", "error", "cause", "output")}
-        return {**told, "history": history}
+        self.told.add(execution)
+        told = {key: described.get(key) for key in ("input", "status", "error", "cause", "output")}
+        return described["name"], {**told, "history": history}
 
     def ended(self, execution):
         deadline = time.monotonic() + EXECUTION_SECONDS_MAX

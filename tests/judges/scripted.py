@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A Lambda function, as its `bootstrap`: it answers what is written down for its execution, in the order in which it is asked.
 
-`$SCRIPTS/<execution>.answers` is a JSON list, one answer for each call of any function: `{"return": …}`, `{"error": name, "message": …}`,
-`{"exit": status}` (the process dies), or `{"silence": true}` (no answer, ever). Each call adds `{"function", "input"}` as a line to `$SCRIPTS/<execution>.asked`.
+`$SCRIPTS/<execution>.answers` is a JSON list, one answer for each call of any function: `{"return": …}`, `{"error": {"errorType": …,
+"errorMessage": …}}`, `{"exit": status}` (the process dies), or `{"silence": true}` (no answer, ever). Each call adds `{"function", "input"}` as a line to `$SCRIPTS/<execution>.asked`.
 """
 
 import http.client
@@ -31,8 +31,7 @@ def main():
         if "return" in answer:
             post(api, f"{RUNTIME}/{call}/response", answer["return"])
         else:
-            error = {"errorType": answer["error"], "errorMessage": answer["message"]}
-            post(api, f"{RUNTIME}/{call}/error", error)
+            post(api, f"{RUNTIME}/{call}/error", answer["error"])
 
 
 def next_call(api):
@@ -56,7 +55,8 @@ def next_answer(scripts, event):
     answers = json.loads((scripts / f"{event['execution']}.answers").read_text())
     if number < len(answers):
         return answers[number]
-    return {"error": "NoAnswer", "message": f"the story ends after {number} answers"}
+    message = f"the story ends after {number} answers"
+    return {"error": {"errorType": "NoAnswer", "errorMessage": message}}
 
 
 def post(api, path, body):

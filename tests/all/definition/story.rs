@@ -20,7 +20,7 @@ const DIED: (&str, &str) = (
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     Returns(Value),
-    /// Error name and message.
+    /// An error name and its cause: the Lambda service's JSON.
     Fails(String, String),
     Dies,
     Silent,
@@ -30,6 +30,8 @@ pub enum Answer {
 pub struct Story {
     /// Also the execution's name.
     pub name: String,
+    /// The start input of its execution.
+    pub input: Value,
     pub answers: Vec<Answer>,
 }
 
@@ -200,13 +202,9 @@ impl Story {
         });
         Self {
             name: name.to_owned(),
+            input: json!({"identifier": "shop", "pipeline": "jdbc_load", "trigger": {"kind": "manual", "id": name}}),
             answers: answers.collect(),
         }
-    }
-
-    /// The start input of its execution.
-    pub fn input(&self) -> Value {
-        json!({"schema_version": 1, "identifier": "shop", "pipeline": "jdbc_load", "trigger": {"id": self.name}})
     }
 }
 
@@ -219,23 +217,32 @@ impl Answer {
                 Self::Returns(serde_json::from_str(word).expect("JSON"))
             }
             word => match word.strip_prefix('!') {
-                Some(error) => Self::Fails(error.to_owned(), "as the story has it".to_owned()),
+                Some(error) => Self::fails(error, "as the story has it"),
                 None => Self::Returns(state(word)),
             },
         }
     }
 
+    fn fails(error: &str, message: &str) -> Self {
+        let cause = json!({"errorType": error, "errorMessage": message});
+        Self::Fails(error.to_owned(), cause.to_string())
+    }
+
     /// What the scripted function says when it is asked more often than the story answers.
     pub fn missing(answers: usize) -> Self {
-        let message = format!("the story ends after {answers} answers");
-        Self::Fails("NoAnswer".to_owned(), message)
+        Self::fails(
+            "NoAnswer",
+            &format!("the story ends after {answers} answers"),
+        )
     }
 
     /// As the scripted function reads it.
     pub fn script(&self) -> Value {
         match self {
             Self::Returns(value) => json!({"return": value}),
-            Self::Fails(error, message) => json!({"error": error, "message": message}),
+            Self::Fails(_, cause) => {
+                json!({"error": serde_json::from_str::<Value>(cause).expect("JSON")})
+            }
             Self::Dies => json!({"exit": 1}),
             Self::Silent => json!({"silence": true}),
         }
@@ -245,8 +252,8 @@ impl Answer {
     pub fn mock(&self) -> Mock {
         let (answer, after_seconds) = match self {
             Self::Returns(value) => (Mocked::Return(value.clone()), 0),
-            Self::Fails(error, message) => (failure(error, message), 0),
-            Self::Dies => (failure(DIED.0, DIED.1), 0),
+            Self::Fails(error, cause) => (throw(error, cause), 0),
+            Self::Dies => return Self::fails(DIED.0, DIED.1).mock(),
             Self::Silent => (Mocked::Return(Value::Null), FOREVER_SECONDS),
         };
         Mock {
@@ -256,11 +263,10 @@ impl Answer {
     }
 }
 
-/// The cause is the Lambda service's JSON.
-fn failure(error: &str, message: &str) -> Mocked {
+fn throw(error: &str, cause: &str) -> Mocked {
     Mocked::Throw {
         error: error.to_owned(),
-        cause: json!({"errorType": error, "errorMessage": message}).to_string(),
+        cause: cause.to_owned(),
     }
 }
 

@@ -91,7 +91,7 @@ pub fn ours(definition: &Value, story: &Story) -> Walk {
     let machine = Machine::load(definition).expect("the definition loads");
     let start = Start {
         name: story.name.clone(),
-        input: story.input(),
+        input: story.input.clone(),
         ..Start::default()
     };
     let mut now = start.now;
@@ -132,7 +132,7 @@ pub fn ours(definition: &Value, story: &Story) -> Walk {
 }
 
 /// `${ReadConfigFunctionArn}` is `ReadConfig`.
-fn function(resource: &str) -> String {
+pub fn function(resource: &str) -> String {
     let name = resource.strip_prefix("${").unwrap_or(resource);
     name.strip_suffix("FunctionArn}").unwrap_or(name).to_owned()
 }
@@ -231,7 +231,8 @@ impl Ministack {
         }
     }
 
-    pub fn ask(&mut self, request: &Value) -> Value {
+    /// What it tells of executions, by name.
+    pub fn ask(&mut self, request: &Value) -> Map<String, Value> {
         let stdin = self.child.stdin.as_mut().expect("its stdin is a pipe");
         writeln!(stdin, "{request}").expect("it reads requests");
         let mut line = String::new();
@@ -254,7 +255,7 @@ impl Drop for Ministack {
 /// Stories by the definition that they run under, in ministack, all at once.
 pub fn theirs(batches: &[(&str, &Value, &[Story])]) -> BTreeMap<String, Walk> {
     let folder = tempfile::TempDir::new().expect("a temporary folder");
-    let mut request = Map::new();
+    let mut machines = Map::new();
     for (machine, definition, stories) in batches {
         for story in *stories {
             let script: Vec<Value> = story.answers.iter().map(|answer| answer.script()).collect();
@@ -263,17 +264,16 @@ pub fn theirs(batches: &[(&str, &Value, &[Story])]) -> BTreeMap<String, Walk> {
         }
         let executions = stories
             .iter()
-            .map(|story| (story.name.clone(), story.input()))
+            .map(|story| (story.name.clone(), story.input.clone()))
             .collect::<Map<_, _>>();
-        let machine_request = json!({
+        let machine_json = json!({
             "definition": definition,
             "functions": scripted_functions(definition, folder.path()),
             "executions": executions,
         });
-        request.insert((*machine).to_owned(), machine_request);
+        machines.insert((*machine).to_owned(), machine_json);
     }
-    let told = Ministack::start(folder.path()).ask(&Value::Object(request));
-    let told = told.as_object().expect("an object by execution");
+    let told = Ministack::start(folder.path()).ask(&json!({"machines": machines}));
     told.iter()
         .map(|(name, told)| (name.clone(), walk(told, asked(folder.path(), name))))
         .collect()
@@ -310,7 +310,8 @@ fn asked(folder: &Path, execution: &str) -> Vec<Value> {
         .collect()
 }
 
-fn walk(told: &Value, asked: Vec<Value>) -> Walk {
+/// What ministack tells of an execution.
+pub fn walk(told: &Value, asked: Vec<Value>) -> Walk {
     let events = told["history"].as_array().expect("a history");
     let events = events.iter().map(|event| {
         let entered = &event["stateEnteredEventDetails"];
