@@ -34,7 +34,7 @@ pub fn program(name: &str) -> PathBuf {
     let path = folder.join(name);
     assert!(
         path.exists(),
-        "`{name}` is not built: {}\nhint: cargo build --package cli --package worker, or make test",
+        "`{name}` is not built: {}\nhint: cargo build --package cli --package worker --package aws, or make test",
         path.display()
     );
     path
