@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod contract;
+mod definition;
 mod golden;
 mod invariants;
 mod judge;
