@@ -2,7 +2,8 @@
 
 use crate::programs::root;
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -75,4 +76,30 @@ impl Judge {
 fn the_judge_of_requests_finds_what_is_wrong_in_broken_ones() {
     let samples = root().join("tests/judges/models.jsonl");
     crate::programs::output(models().arg("--self-test").arg(samples));
+}
+
+#[test]
+fn a_request_that_breaks_its_model_gets_no_good_answer_from_moto() {
+    let body = r#"{"ClusterID": "j-1"}"#;
+    let scope = "JUDGED/20260101/eu-west-1/elasticmapreduce/aws4_request";
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0\r\n\
+         Content-Type: application/x-amz-json-1.1\r\nX-Amz-Target: ElasticMapReduce.DescribeCluster\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let endpoint = crate::moto::server().endpoint();
+    let address = endpoint.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).expect("the server listens");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    for told in [
+        "ModelViolation",
+        "`ClusterID` is not a member",
+        "`ClusterId` is missing",
+    ] {
+        assert!(answer.contains(told), "{answer}");
+    }
 }

@@ -10,6 +10,9 @@
 //! | loses the name of a map's attribute that is empty, or a type's | nothing: no record has such names |
 //! | takes a subject of several lines | `tasks::limits` |
 //! | counts no subscription as confirmed | `mail`: a prepared answer |
+//! | has its clusters WAITING at once, the first step RUNNING for ever, no limit of steps, no CancelSteps | `replayed`, by exchanges in EMR's form |
+//! | fails with 500 where EMR refuses a cluster that it does not know | the same |
+//! | runs no execution on, unless it is told to | the contract of executions needs none to go on |
 
 use crate::programs::root;
 use aws::Aws;

@@ -1,8 +1,6 @@
 //! What clusters must do, whoever has them: EMR's behaviour as far as tasks rely on it.
 //!
-//! moto shares a part: its clusters are WAITING at once, the first step is RUNNING for ever and the others PENDING, it refuses no step,
-//! fails with 500 where EMR says that there is no such cluster, and has no CancelSteps. What it lacks of the contract
-//! is shown of the adapter by `replayed`, from exchanges in EMR's form.
+//! moto keeps a part of it (`moto` says what it lacks): the rest is shown of the adapter by `replayed`.
 
 use crate::golden;
 use crate::moto;
