@@ -7,6 +7,10 @@ mod ledger;
 mod config;
 mod objects;
 pub mod deployment;
+mod cluster_request;
+mod clusters;
+mod executions;
+pub mod actions;
 mod mail;
 pub mod secret;
 mod metrics;
@@ -74,6 +78,16 @@ impl Aws {
 
     pub fn resources(&self) -> &Resources {
         &self.resources
+    }
+
+    fn emr(&self) -> &aws_sdk_emr::Client {
+        self.emr
+            .get_or_init(|| aws_sdk_emr::Client::new(&self.config))
+    }
+
+    fn sfn(&self) -> &aws_sdk_sfn::Client {
+        self.sfn
+            .get_or_init(|| aws_sdk_sfn::Client::new(&self.config))
     }
 
     fn dynamodb(&self) -> &aws_sdk_dynamodb::Client {
