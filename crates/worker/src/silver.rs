@@ -24,6 +24,7 @@ use pipeline::plan::{Engine, TableWork};
 use pipeline::position::{Operation, Pending, Position, Published, Seed};
 use pipeline::time::Timestamp;
 use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tasks::port::{Clock, Ledger};
 use tasks::record::Versioned;
 
@@ -168,7 +169,7 @@ impl<'a, L: Ledger> Silver<'a, L> {
     pub fn remove_old_generations(
         &self,
         before: Option<&str>,
-        older_than: std::time::SystemTime,
+        older_than: SystemTime,
     ) -> Result<(), Failure> {
         let kept: Vec<Location> = [self.seed().map(|seed| seed.run_id.as_str()), before]
             .into_iter()
@@ -181,7 +182,7 @@ impl<'a, L: Ledger> Silver<'a, L> {
             .map_err(|error| unusable(&self.folder, &error))?;
         for folder in folders {
             let is_generation = folder.name().starts_with("g=");
-            if is_generation && !kept.contains(&folder) && last_written(&folder) < older_than {
+            if is_generation && !kept.contains(&folder) && last_written(&folder)? < older_than {
                 remove(&folder)?;
             }
         }
@@ -235,11 +236,12 @@ fn lock(folder: &Location) -> Result<Option<Lock>, Failure> {
 }
 
 /// When the last commit to a generation was begun or made; the beginning of time when it has no timeline.
-fn last_written(generation: &Location) -> std::time::SystemTime {
-    generation
-        .join(".hoodie/timeline")
-        .newest_change()
-        .unwrap_or(std::time::UNIX_EPOCH)
+fn last_written(generation: &Location) -> Result<SystemTime, Failure> {
+    let timeline = generation.join(".hoodie/timeline");
+    match timeline.newest_change() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(UNIX_EPOCH),
+        changed => changed.map_err(|error| unusable(&timeline, &error)),
+    }
 }
 
 fn remove(folder: &Location) -> Result<(), Failure> {

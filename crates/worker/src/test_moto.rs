@@ -126,7 +126,7 @@ impl Moto {
     fn ask(&self, line: &str, service: &str, headers: &[(&str, &str)], body: &str) -> String {
         let mut request = format!(
             "{line} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {}\r\nAuthorization: AWS4-HMAC-SHA256 \
-             Credential=TEST/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=none\r\n",
+             Credential=FOUNDATION/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=none\r\n",
             body.len()
         );
         for (name, value) in headers {

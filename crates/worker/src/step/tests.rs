@@ -8,6 +8,8 @@ use crate::test_moto::moto;
 use crate::test_postgres::{Database, postgres};
 use crate::world::World;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use aws::Aws;
 use aws::resources::Resources;
@@ -244,8 +246,11 @@ impl Place {
             for row in 0..batch.num_rows() {
                 let text = |name: &str| {
                     let options = FormatOptions::default().with_null("NULL");
-                    let column = batch.column_by_name(name).expect(name);
-                    let formatter = ArrayFormatter::try_new(column, &options).expect("shown");
+                    let mut column = batch.column_by_name(name).expect(name).clone();
+                    if name == "at" {
+                        column = cast(&column, &DataType::Int64).expect("microseconds");
+                    }
+                    let formatter = ArrayFormatter::try_new(&column, &options).expect("shown");
                     formatter.value(row).to_string()
                 };
                 let names = [
