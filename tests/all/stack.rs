@@ -116,10 +116,7 @@ impl World {
     /// Pushes a bootstrap script and a worker.
     fn push(&self) -> Value {
         self.file("jobs/bootstrap.sh", b"#!/bin/sh\n");
-        self.file(
-            "target/aarch64-unknown-linux-gnu/release/headwater-worker",
-            b"a program",
-        );
+        self.file(".aws-workers/aarch64/headwater-worker", b"a program");
         self.json(&["artifacts", "push", "--jdbc-driver", "nowhere.jar"])
     }
 
