@@ -4,10 +4,12 @@
 //!
 //! | what moto does | what covers it |
 //! |---|---|
-//! | takes an empty text in `begins_with`, and an item of any size | `tasks::limits`, and the adapter never sends the former |
-//! | never cancels a transaction for a conflict, never throttles | faults of the launcher; replayed reasons in `aws::ledger` |
+//! | takes an empty text in `begins_with` | nothing: the adapter never sends one |
+//! | takes a second transaction of one token for another one | `faults`: prepared answers; that the tokens are equal |
+//! | never cancels a transaction for a conflict with another, never throttles | `faults`: prepared answers, faults of the launcher |
+//! | loses the name of a map's attribute that is empty, or a type's | nothing: no record has such names |
 //! | takes a subject of several lines | `tasks::limits` |
-//! | counts a subscription as confirmed at once | nothing: the count itself is what is read |
+//! | counts no subscription as confirmed | `mail`: a prepared answer |
 
 use crate::programs::root;
 use aws::Aws;

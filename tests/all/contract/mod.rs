@@ -1,12 +1,14 @@
 //! What every implementation of a port must do. The same stories for `sim`, for `local`, and for `aws` on moto: one that keeps
 //! them is as good as another.
 
+mod clusters;
 mod config;
 mod deployment;
+pub mod executions;
+mod faults;
 mod ledger;
 mod mail;
 mod objects;
-mod wire;
 
 use std::ops::Deref;
 

@@ -1,6 +1,8 @@
 //! What the adapters make of faults on the wire: moto's launcher throttles, denies, fails and loses answers as it is told.
 
+use crate::judge;
 use crate::moto::{self, Request};
+use crate::wire::{Answer, Wire, ok};
 use aws::Aws;
 use aws::resources::Resources;
 use serde_json::{Value, json};
@@ -130,33 +132,70 @@ async fn a_call_that_is_throttled_once_is_made_again() {
 }
 
 #[tokio::test]
-async fn a_write_whose_answer_is_lost_is_repeated_under_its_token_and_done_once() {
-    let aws = moto::stack("wire").await;
-    moto::server()
-        .fail(&caller(&aws), "TransactWriteItems", "answer-lost", 1)
-        .await;
-    aws.write(&[create()])
-        .await
-        .expect("it does not conflict with itself");
-    let mut again = create();
-    again.expect = Expect::Version(1);
-    aws.write(&[again]).await.expect("written once");
-    let tokens: Vec<String> = requests(&aws, "TransactWriteItems")
-        .iter()
-        .map(token)
-        .collect();
+async fn a_write_whose_answer_is_lost_is_repeated_under_its_token() {
+    let wire = Wire::start([Answer::Lost, ok(json!({})), ok(json!({}))]);
+    let aws = wire.aws().await;
+    for _ in 0..2 {
+        assert_eq!(aws.write(&[create()]).await, Ok(()));
+    }
+    judge::fit(&wire.requests());
+    let token =
+        |(_, body): &(String, Value)| body["ClientRequestToken"].as_str().map(str::to_owned);
+    let tokens: Vec<Option<String>> = wire.bodies().iter().map(token).collect();
     assert_eq!(tokens.len(), 3);
-    assert_eq!(tokens[0], tokens[1]);
-    assert_ne!(tokens[0], tokens[2]);
+    assert!(tokens[0].is_some());
+    assert_eq!(tokens[0], tokens[1], "one call");
+    assert_ne!(tokens[0], tokens[2], "another call");
 }
 
-fn token(request: &Request) -> String {
-    let body: Value =
-        serde_json::from_str(request["body"].as_str().expect("a text")).expect("JSON");
-    body["ClientRequestToken"]
-        .as_str()
-        .expect("a token")
-        .to_owned()
+#[tokio::test]
+async fn a_cancelled_transaction_tells_who_was_first_or_to_come_later() {
+    let mut second = create();
+    second.key.sort = "claim".to_owned();
+    let writes = [create(), second];
+    let cancelled = |codes: [&str; 2]| {
+        let reasons = codes.map(|code| json!({"Code": code, "Message": "said"}));
+        let name = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
+        let body = json!({"__type": name, "Message": "cancelled", "CancellationReasons": reasons});
+        Answer::Json(400, body)
+    };
+    let wire = Wire::start([
+        cancelled(["None", "ConditionalCheckFailed"]),
+        cancelled(["TransactionConflict", "None"]),
+        cancelled(["None", "ValidationError"]),
+    ]);
+    let aws = wire.aws().await;
+    assert_eq!(
+        aws.write(&writes).await,
+        Err(WriteError::Conflict(writes[1].key.clone()))
+    );
+    let later = aws.write(&writes).await;
+    assert!(
+        matches!(later, Err(WriteError::Port(PortError::Throttled { .. }))),
+        "{later:?}"
+    );
+    let never = aws.write(&writes).await;
+    assert!(
+        matches!(never, Err(WriteError::Port(PortError::Refused { .. }))),
+        "{never:?}"
+    );
+    assert_eq!(wire.requests().len(), 3, "none is repeated by itself");
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_none() {
+    let wire = Wire::start([
+        ok(json!({"Item": {"partition": {"N": {}}}})),
+        ok(json!({"Item": {"sort": {"S": "run"}}})),
+    ]);
+    let aws = wire.aws().await;
+    for _ in 0..2 {
+        let answer = aws.get(&key()).await;
+        assert!(
+            matches!(answer, Err(PortError::Unknown { .. })),
+            "{answer:?}"
+        );
+    }
 }
 
 #[tokio::test]
