@@ -5,6 +5,7 @@ use crate::programs::{program, root};
 use crate::scene::{runtime, said, wait_for};
 use aws::Aws;
 use aws::resources::Resources;
+use aws_config::timeout::TimeoutConfig;
 use aws_sdk_cloudformation::Client as CloudFormation;
 use aws_sdk_scheduler::Client as Scheduler;
 use aws_sdk_scheduler::operation::get_schedule::GetScheduleOutput;
@@ -53,7 +54,12 @@ impl World {
 
     async fn deploy(&self, outputs: &Value) {
         let template = template(&self.name, outputs);
-        CloudFormation::new(&self.server.config("FOUNDATION").await)
+        let config = self.server.config("FOUNDATION").await;
+        // It makes much at once: on a busy machine longer than an adapter waits, and asked again it would be there already.
+        let config = aws_sdk_cloudformation::config::Builder::from(&config)
+            .timeout_config(TimeoutConfig::disabled())
+            .build();
+        CloudFormation::from_conf(config)
             .create_stack()
             .stack_name(&self.name)
             .template_body(template.to_string())
@@ -116,10 +122,7 @@ impl World {
     /// Pushes a bootstrap script and a worker.
     fn push(&self) -> Value {
         self.file("jobs/bootstrap.sh", b"#!/bin/sh\n");
-        self.file(
-            "target/aarch64-unknown-linux-gnu/release/headwater-worker",
-            b"a program",
-        );
+        self.file(".aws-workers/aarch64/headwater-worker", b"a program");
         self.json(&["artifacts", "push", "--jdbc-driver", "nowhere.jar"])
     }
 
@@ -139,7 +142,7 @@ impl World {
             cluster: cluster(name),
             subnets: vec!["subnet-0a".to_owned()],
         };
-        Aws::new(self.server.config("FOUNDATION").await, resources)
+        Aws::new(self.server.config("FOUNDATION").await, resources).without_metrics()
     }
 
     async fn schedule(&self, name: &str) -> GetScheduleOutput {

@@ -61,8 +61,8 @@ impl Aws {
     }
 
     /// Puts these items in the place of all items of an identifier. Each is an object with the texts `identifier` and `config`.
-    /// At once, when a transaction holds them all; else piece by piece, the generation item last, so that a reader of half of
-    /// it sees that it is half.
+    /// At once, when a transaction holds them all; else piece by piece, so that a reader of half of it sees that it is half:
+    /// the items are not those that the generation item states. It is written last, but first where there was none.
     pub async fn replace_config(&self, identifier: &str, items: &[Value]) -> Result<(), PortError> {
         let before = self.items(identifier).await?;
         for piece in pieces(changes(identifier, &before, items)?) {
@@ -134,7 +134,7 @@ fn plain(item: &Item) -> Result<Value, PortError> {
     })
 }
 
-/// What makes the items of an identifier these: what is gone, what is new or differs, and the generation item last.
+/// What makes the items of an identifier these: what is gone, what is new or differs, and the generation item.
 fn changes(
     identifier: &str,
     before: &[Value],
@@ -154,10 +154,14 @@ fn changes(
     }
     let gone = before.iter().filter(|item| !kept.contains(key(item).1));
     let differs = after.iter().filter(|item| !before.contains(item));
-    let (last, first): (Vec<&Value>, Vec<&Value>) =
-        differs.partition(|item| key(item).1 == GENERATION_KEY);
-    let puts = first.into_iter().chain(last).map(put);
-    Ok(gone.map(delete).chain(puts).collect())
+    let states = |item: &&Value| key(item).1 == GENERATION_KEY;
+    let (generation, others): (Vec<&Value>, Vec<&Value>) = differs.partition(states);
+    let generation = generation.into_iter().map(put);
+    let others = gone.map(delete).chain(others.into_iter().map(put));
+    Ok(match before.iter().any(|item| states(&item)) {
+        true => others.chain(generation).collect(),
+        false => generation.chain(others).collect(),
+    })
 }
 
 fn put(item: &Value) -> ItemChange {
@@ -222,8 +226,9 @@ mod tests {
     }
 
     #[test]
-    fn an_import_writes_what_differs_and_its_generation_last() {
+    fn an_import_writes_what_differs_and_half_of_it_is_seen_to_be_half() {
         let before = [
+            item(GENERATION_KEY, json!("before")),
             item("a", json!(1)),
             item("b", json!(1)),
             item("c", json!(1)),
@@ -234,10 +239,15 @@ mod tests {
             item("c", json!(2)),
             item("d", json!(1)),
         ];
-        let changes = changes("shop", &before, &after).expect("well formed");
+        let changes = |before| names(&changes("shop", before, &after).expect("well formed"));
         assert_eq!(
-            names(&changes),
+            changes(&before),
             ["delete a", "put c", "put d", "put generation::config"]
+        );
+        // Without a generation item any items are taken for whole.
+        assert_eq!(
+            changes(&before[1..]),
+            ["put generation::config", "delete a", "put c", "put d"]
         );
     }
 

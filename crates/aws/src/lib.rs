@@ -48,11 +48,20 @@ pub fn loader() -> ConfigLoader {
         .timeout_config(timeouts)
 }
 
+/// Where metrics go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Numbers {
+    /// To stdout, which is a Lambda's log.
+    Logged,
+    Dropped,
+}
+
 /// All ports of one stack. A client is made when it is first used, and once: a binary that never calls a service does not
 /// contain its client.
 pub struct Aws {
     config: SdkConfig,
     resources: Resources,
+    numbers: Numbers,
     dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
     emr: OnceLock<aws_sdk_emr::Client>,
     s3: OnceLock<aws_sdk_s3::Client>,
@@ -66,6 +75,7 @@ impl Aws {
         Self {
             config,
             resources,
+            numbers: Numbers::Logged,
             dynamodb: OnceLock::new(),
             emr: OnceLock::new(),
             s3: OnceLock::new(),
@@ -77,6 +87,12 @@ impl Aws {
 
     pub async fn load(resources: Resources) -> Self {
         Self::new(loader().load().await, resources)
+    }
+
+    /// For a process whose stdout nobody counts.
+    pub fn without_metrics(mut self) -> Self {
+        self.numbers = Numbers::Dropped;
+        self
     }
 
     pub fn resources(&self) -> &Resources {

@@ -1,6 +1,6 @@
 //! Numbers as embedded metrics: lines on stdout that CloudWatch reads from the log. No call is made, so none can fail.
 
-use crate::Aws;
+use crate::{Aws, Numbers};
 use pipeline::metric::{About, Metric};
 use pipeline::time::Timestamp;
 use serde_json::{Map, Value, json};
@@ -14,6 +14,9 @@ const METRICS_MAX: usize = 100;
 
 impl Metrics for Aws {
     fn record(&self, metrics: &[Metric]) {
+        if self.numbers == Numbers::Dropped {
+            return;
+        }
         let mut lines = String::new();
         for object in objects(&self.resources().stack, self.now(), metrics) {
             lines.push_str(&object.to_string());

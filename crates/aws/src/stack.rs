@@ -119,7 +119,7 @@ impl Stack {
             }
         };
         Ok(Self {
-            aws: Aws::new(config, resources?),
+            aws: Aws::new(config, resources?).without_metrics(),
             schedules,
             under_way,
         })

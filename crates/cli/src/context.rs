@@ -62,6 +62,7 @@ impl Context {
     }
 
     /// The name of the stack, for what this machine has no need of: `instead` says what does it there.
+    #[cfg(feature = "aws")]
     pub fn stack(&self, what: &str, instead: &str) -> Result<&str, Trouble> {
         match &self.target {
             Target::Stack(name) => Ok(name),

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::time::Duration;
 use tasks::control::{self, Link};
-use tasks::port::{Clusters, ExecutionStatus, Executions, Ledger, Objects, StepState};
+use tasks::port::{Clusters, ExecutionStatus, Executions, Ledger, Objects, StepState, StepSummary};
 use tasks::{Settings, record, sweep};
 
 /// Between two looks at a run that goes on: each costs a few requests.
@@ -134,7 +134,7 @@ pub async fn logs_of(aws: &Aws, run: &Run) -> Result<Vec<Log>, Trouble> {
         .iter()
         .filter_map(|cluster| cluster.id.as_ref())
     {
-        for step in aws.list_steps(cluster, &[]).await?.into_iter().rev() {
+        for step in steps_of(aws, cluster).await {
             let Some((source, attempt)) = step_of(&step.name) else {
                 continue;
             };
@@ -166,6 +166,19 @@ fn state(state: &StepState) -> &str {
         StepState::Failed => "FAILED",
         StepState::Interrupted => "INTERRUPTED",
         StepState::Unrecognised(name) => name,
+    }
+}
+
+/// In the order in which they were added. EMR forgets clusters after two months: what the ledger knows is shown all the same.
+async fn steps_of(aws: &Aws, cluster: &str) -> Vec<StepSummary> {
+    match aws.list_steps(cluster, &[]).await {
+        Ok(steps) => steps.into_iter().rev().collect(),
+        Err(error) => {
+            say(&format!(
+                "warning: the steps of cluster `{cluster}`: {error}"
+            ));
+            Vec::new()
+        }
     }
 }
 

@@ -81,7 +81,7 @@ async fn every_mistake_in_a_deployment_is_told_at_once() {
 
     let mut list = artifacts();
     list["bootstrap"]["sha256"] = json!("short");
-    list["worker_x86_64"] = Value::Null;
+    list["worker_x86_64"]["uri"] = Value::Null;
     let (aws, faulty) = deployment(list.to_string().as_bytes()).await;
     let faulty = faulty.expect_err("two mistakes").to_string();
     for path in ["artifacts.bootstrap.sha256", "artifacts.worker_x86_64"] {

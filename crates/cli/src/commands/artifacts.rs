@@ -24,7 +24,8 @@ enum Action {
     /// Uploads what is not there yet, and lists it for plans to come
     ///
     /// A file is kept under its sha256: pushing again uploads nothing, and runs under way keep what they began with. What
-    /// is not found this time stays as it was listed before.
+    /// is not found this time stays as it was listed before. Default paths are those of a clone of the repository, where
+    /// `scripts/aws-build workers` builds the workers.
     Push(Push),
 }
 
@@ -37,14 +38,14 @@ struct Push {
     #[arg(
         long,
         value_name = "PATH",
-        default_value = "target/aarch64-unknown-linux-gnu/release/headwater-worker"
+        default_value = ".aws-workers/aarch64/headwater-worker"
     )]
     worker_aarch64: PathBuf,
     /// The worker for Intel and AMD machines
     #[arg(
         long,
         value_name = "PATH",
-        default_value = "target/x86_64-unknown-linux-gnu/release/headwater-worker"
+        default_value = ".aws-workers/x86_64/headwater-worker"
     )]
     worker_x86_64: PathBuf,
     /// The PySpark program that loads over JDBC, for the spark engine
