@@ -39,5 +39,5 @@ test: judges lint ## everything that has to hold: lint, all tests, the demo
 bench: setup ## speed and memory, as ratios measured in one run
 	@scripts/bench
 
-release-check: test ## make test, and what takes longer: Spark, 10 million rows
+release-check: test ## make test, and what takes longer: sam build, Spark, 10 million rows
 	@scripts/release-check

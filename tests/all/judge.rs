@@ -4,12 +4,16 @@ use crate::programs::root;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// A program of a judge's own environment.
 pub fn tool(environment: &str, name: &str) -> PathBuf {
-    let path = root().join(".tools").join(environment).join("bin").join(name);
+    let path = root()
+        .join(".tools")
+        .join(environment)
+        .join("bin")
+        .join(name);
     assert!(
         path.exists(),
         "`{name}` of the judges is not installed: {}\nhint: scripts/setup",
@@ -28,6 +32,7 @@ fn models() -> Command {
 struct Judge {
     questions: ChildStdin,
     answers: BufReader<ChildStdout>,
+    _process: Child,
 }
 
 static JUDGE: LazyLock<Mutex<Judge>> = LazyLock::new(|| {
@@ -40,6 +45,7 @@ static JUDGE: LazyLock<Mutex<Judge>> = LazyLock::new(|| {
     Mutex::new(Judge {
         questions: child.stdin.take().expect("it is piped"),
         answers: BufReader::new(child.stdout.take().expect("it is piped")),
+        _process: child,
     })
 });
 
@@ -58,7 +64,9 @@ impl Judge {
     fn violations(&mut self, request: &Value) -> Vec<String> {
         writeln!(self.questions, "{request}").expect("the judge reads");
         let mut line = String::new();
-        self.answers.read_line(&mut line).expect("the judge answers");
+        self.answers
+            .read_line(&mut line)
+            .expect("the judge answers");
         serde_json::from_str(&line).expect("the judge answers with a list of texts")
     }
 }

@@ -26,6 +26,11 @@ pub fn output(command: &mut Command) -> String {
 }
 /// A program that `make test` builds before the tests, beside this test's own executable.
 pub fn program(name: &str) -> PathBuf {
+    program_of(name, "cargo build --package cli --package worker")
+}
+
+/// Like `program`, of what this command builds.
+pub fn program_of(name: &str, build: &str) -> PathBuf {
     let own = std::env::current_exe().expect("this test has a path");
     let folder = own
         .parent()
@@ -34,7 +39,7 @@ pub fn program(name: &str) -> PathBuf {
     let path = folder.join(name);
     assert!(
         path.exists(),
-        "`{name}` is not built: {}\nhint: cargo build --package cli --package worker --package aws, or make test",
+        "`{name}` is not built: {}\nhint: {build}, or make test",
         path.display()
     );
     path

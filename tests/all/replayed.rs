@@ -18,7 +18,7 @@ async fn replay<T>(
     let answers: Vec<Answer> = answers.into_iter().collect();
     let prepared = answers.len();
     let wire = Wire::start(answers);
-    let end = story(&crate::moto::at(&wire.endpoint(), "REPLAYED").await).await;
+    let end = story(&wire.aws().await).await;
     let bodies = wire.bodies();
     assert_eq!(bodies.len(), prepared, "{bodies:?}");
     judge::fit(&wire.requests());
@@ -37,7 +37,9 @@ fn kind<T>(answer: &Result<T, PortError>) -> &'static str {
 fn step(name: &str) -> StepRequest {
     StepRequest {
         name: name.to_owned(),
-        arguments: ["headwater-worker", "step", "--index", "0"].map(str::to_owned).to_vec(),
+        arguments: ["headwater-worker", "step", "--index", "0"]
+            .map(str::to_owned)
+            .to_vec(),
     }
 }
 
@@ -45,11 +47,27 @@ fn step(name: &str) -> StepRequest {
 fn troubles() -> Vec<(Answer, &'static str)> {
     vec![
         (Answer::Lost, "unknown"),
-        (error(500, "InternalServerException", "try again"), "unknown"),
+        (
+            error(500, "InternalServerException", "try again"),
+            "unknown",
+        ),
         (error(503, "ServiceUnavailable", "try again"), "unknown"),
-        (error(400, "ThrottlingException", "Rate exceeded"), "throttled"),
-        (error(400, "ValidationException", "The requested number of instances exceeds your EC2 quota"), "refused"),
-        (error(400, "AccessDeniedException", "not authorized"), "refused"),
+        (
+            error(400, "ThrottlingException", "Rate exceeded"),
+            "throttled",
+        ),
+        (
+            error(
+                400,
+                "ValidationException",
+                "The requested number of instances exceeds your EC2 quota",
+            ),
+            "refused",
+        ),
+        (
+            error(400, "AccessDeniedException", "not authorized"),
+            "refused",
+        ),
         (ok(json!({})), "unknown"),
     ]
 }
@@ -121,10 +139,22 @@ async fn every_golden_cluster_is_sent_as_planned() {
 async fn a_request_with_what_is_not_known_is_refused_by_name() {
     type Edit = fn(&mut Value);
     let edits: [(Edit, &str); 5] = [
-        (|flow| flow["AutoScalingRole"] = json!("role"), "`AutoScalingRole`"),
-        (|flow| flow["Instances"]["Ec2KeyName"] = json!("key"), "`Ec2KeyName`"),
-        (|flow| flow["Instances"]["InstanceGroups"][0]["BidPrice"] = json!("1"), "`BidPrice`"),
-        (|flow| flow["Configurations"][0]["Configurations"] = json!([]), "`Configurations`"),
+        (
+            |flow| flow["AutoScalingRole"] = json!("role"),
+            "`AutoScalingRole`",
+        ),
+        (
+            |flow| flow["Instances"]["Ec2KeyName"] = json!("key"),
+            "`Ec2KeyName`",
+        ),
+        (
+            |flow| flow["Instances"]["InstanceGroups"][0]["BidPrice"] = json!("1"),
+            "`BidPrice`",
+        ),
+        (
+            |flow| flow["Configurations"][0]["Configurations"] = json!([]),
+            "`Configurations`",
+        ),
         (|flow| *flow = Value::Null, "null"),
     ];
     for (edit, named) in edits {
@@ -180,7 +210,10 @@ async fn every_state_of_a_cluster_is_known_and_a_new_one_is_said_so() {
         ("TERMINATING", ClusterState::Terminating),
         ("TERMINATED", ClusterState::Terminated),
         ("TERMINATED_WITH_ERRORS", ClusterState::TerminatedWithErrors),
-        ("HIBERNATING", ClusterState::Unrecognised("HIBERNATING".to_owned())),
+        (
+            "HIBERNATING",
+            ClusterState::Unrecognised("HIBERNATING".to_owned()),
+        ),
     ];
     let clusters: Vec<Value> = states
         .iter()
@@ -228,10 +261,26 @@ async fn a_cluster_says_why_it_ended() {
 #[tokio::test]
 async fn only_a_cluster_that_emr_does_not_know_is_none() {
     for (code, message, expected) in [
-        ("InvalidRequestException", "Cluster id 'j-1' is not valid.", "none"),
-        ("InvalidRequestException", "Cluster id 'j-1' does not exist.", "none"),
-        ("InvalidRequestException", "The request is malformed.", "refused"),
-        ("AccessDeniedException", "Cluster id 'j-1' is not valid for you.", "refused"),
+        (
+            "InvalidRequestException",
+            "Cluster id 'j-1' is not valid.",
+            "none",
+        ),
+        (
+            "InvalidRequestException",
+            "Cluster id 'j-1' does not exist.",
+            "none",
+        ),
+        (
+            "InvalidRequestException",
+            "The request is malformed.",
+            "refused",
+        ),
+        (
+            "AccessDeniedException",
+            "Cluster id 'j-1' is not valid for you.",
+            "refused",
+        ),
     ] {
         let (answer, _) = replay([error(400, code, message)], async |aws: &Aws| {
             aws.describe_cluster("j-1").await
@@ -250,25 +299,45 @@ async fn steps_have_their_states_and_their_failures_in_one_line() {
     let details = |details: Value| json!({"State": "FAILED", "FailureDetails": details});
     let cases = [
         (json!({"State": "PENDING"}), StepState::Pending, None),
-        (json!({"State": "CANCEL_PENDING"}), StepState::CancelPending, None),
+        (
+            json!({"State": "CANCEL_PENDING"}),
+            StepState::CancelPending,
+            None,
+        ),
         (json!({"State": "RUNNING"}), StepState::Running, None),
         (json!({"State": "COMPLETED"}), StepState::Completed, None),
         (json!({"State": "CANCELLED"}), StepState::Cancelled, None),
-        (json!({"State": "INTERRUPTED"}), StepState::Interrupted, None),
-        (json!({"State": "PAUSED"}), StepState::Unrecognised("PAUSED".to_owned()), None),
+        (
+            json!({"State": "INTERRUPTED"}),
+            StepState::Interrupted,
+            None,
+        ),
+        (
+            json!({"State": "PAUSED"}),
+            StepState::Unrecognised("PAUSED".to_owned()),
+            None,
+        ),
         (json!({}), StepState::Unrecognised(String::new()), None),
         (details(json!({})), StepState::Failed, None),
         (
-            details(json!({"Reason": "Unknown Error.", "LogFile": "s3://logs/j-1/steps/s-1/stderr.gz"})),
+            details(
+                json!({"Reason": "Unknown Error.", "LogFile": "s3://logs/j-1/steps/s-1/stderr.gz"}),
+            ),
             StepState::Failed,
             Some("Unknown Error. (s3://logs/j-1/steps/s-1/stderr.gz)"),
         ),
         (
-            details(json!({"Reason": "Main Class not found.", "Message": "Exception in thread\n  \"main\"", "LogFile": "s3://logs/a"})),
+            details(
+                json!({"Reason": "Main Class not found.", "Message": "Exception in thread\n  \"main\"", "LogFile": "s3://logs/a"}),
+            ),
             StepState::Failed,
             Some("Main Class not found.: Exception in thread \"main\" (s3://logs/a)"),
         ),
-        (details(json!({"LogFile": "s3://logs/a"})), StepState::Failed, Some("(s3://logs/a)")),
+        (
+            details(json!({"LogFile": "s3://logs/a"})),
+            StepState::Failed,
+            Some("(s3://logs/a)"),
+        ),
     ];
     let steps: Vec<Value> = cases
         .iter()
@@ -280,11 +349,16 @@ async fn steps_have_their_states_and_their_failures_in_one_line() {
         ok(json!({"Steps": first, "Marker": "more"})),
         ok(json!({"Steps": second})),
     ];
-    let (answer, bodies) = replay(answers, async |aws: &Aws| aws.list_steps("j-1", &[]).await).await;
+    let (answer, bodies) =
+        replay(answers, async |aws: &Aws| aws.list_steps("j-1", &[]).await).await;
     let listed = answer.expect("listed");
     assert_eq!(listed.len(), cases.len());
     for (step, (status, state, failure)) in listed.iter().zip(&cases) {
-        assert_eq!((&step.state, step.failure.as_deref()), (state, *failure), "{status}");
+        assert_eq!(
+            (&step.state, step.failure.as_deref()),
+            (state, *failure),
+            "{status}"
+        );
     }
     assert_eq!(bodies[0].1, json!({"ClusterId": "j-1"}));
     assert_eq!(bodies[1].1, json!({"ClusterId": "j-1", "Marker": "more"}));
@@ -292,7 +366,11 @@ async fn steps_have_their_states_and_their_failures_in_one_line() {
 
 #[tokio::test]
 async fn steps_are_asked_for_by_state() {
-    let states = [StepState::Pending, StepState::CancelPending, StepState::Running];
+    let states = [
+        StepState::Pending,
+        StepState::CancelPending,
+        StepState::Running,
+    ];
     let (answer, bodies) = replay([ok(json!({"Steps": []}))], async |aws: &Aws| {
         aws.list_steps("j-1", &states).await
     })
@@ -311,11 +389,15 @@ async fn steps_are_interrupted_as_many_at_once_as_emr_takes() {
         ok(json!({"CancelStepsInfoList": [over]})),
         ok(json!({"CancelStepsInfoList": []})),
     ];
-    let (answer, bodies) = replay(answers, async |aws: &Aws| aws.cancel_steps("j-1", &ids).await).await;
+    let (answer, bodies) = replay(answers, async |aws: &Aws| {
+        aws.cancel_steps("j-1", &ids).await
+    })
+    .await;
     assert_eq!(answer, Ok(()));
     for ((operation, body), ids) in bodies.iter().zip([&ids[..256], &ids[256..]]) {
         assert_eq!(operation, "CancelSteps");
-        let expected = json!({"ClusterId": "j-1", "StepIds": ids, "StepCancellationOption": "SEND_INTERRUPT"});
+        let expected =
+            json!({"ClusterId": "j-1", "StepIds": ids, "StepCancellationOption": "SEND_INTERRUPT"});
         assert_eq!(*body, expected);
     }
     let (nothing, _) = replay([], async |aws: &Aws| aws.cancel_steps("j-1", &[]).await).await;
@@ -327,17 +409,42 @@ async fn steps_are_interrupted_as_many_at_once_as_emr_takes() {
 async fn what_emr_refuses_is_refused_with_its_word() {
     for (code, message) in [
         ("InvalidRequestException", "Cluster id 'j-1' is not valid."),
-        ("ValidationException", "A job flow that is shutting down, terminated, or finished may not be modified."),
-        ("ValidationException", "Maximum number of active steps(State = 'Running', 'Pending' or 'Cancel_Pending') for cluster exceeded."),
-        ("ValidationException", "Could not shut down one or more job flows since they are termination protected."),
+        (
+            "ValidationException",
+            "A job flow that is shutting down, terminated, or finished may not be modified.",
+        ),
+        (
+            "ValidationException",
+            "Maximum number of active steps(State = 'Running', 'Pending' or 'Cancel_Pending') for cluster exceeded.",
+        ),
+        (
+            "ValidationException",
+            "Could not shut down one or more job flows since they are termination protected.",
+        ),
     ] {
         let answer = || [error(400, code, message)];
         let ids = ["s-1".to_owned()];
         let refusals = [
-            replay(answer(), async |aws: &Aws| aws.add_steps("j-1", &[step("0#1")]).await.map(drop)).await.0,
-            replay(answer(), async |aws: &Aws| aws.list_steps("j-1", &[]).await.map(drop)).await.0,
-            replay(answer(), async |aws: &Aws| aws.cancel_steps("j-1", &ids).await).await.0,
-            replay(answer(), async |aws: &Aws| aws.terminate_cluster("j-1").await).await.0,
+            replay(answer(), async |aws: &Aws| {
+                aws.add_steps("j-1", &[step("0#1")]).await.map(drop)
+            })
+            .await
+            .0,
+            replay(answer(), async |aws: &Aws| {
+                aws.list_steps("j-1", &[]).await.map(drop)
+            })
+            .await
+            .0,
+            replay(answer(), async |aws: &Aws| {
+                aws.cancel_steps("j-1", &ids).await
+            })
+            .await
+            .0,
+            replay(answer(), async |aws: &Aws| {
+                aws.terminate_cluster("j-1").await
+            })
+            .await
+            .0,
         ];
         for refusal in refusals {
             assert_eq!(kind(&refusal), "refused");
@@ -371,7 +478,10 @@ async fn every_status_of_an_execution_is_known_and_a_new_one_is_no_answer() {
         match expected {
             Some(status) => {
                 let described = answer.expect("described").expect("there");
-                assert_eq!((described.status, described.input), (status, json!({"key": "a"})));
+                assert_eq!(
+                    (described.status, described.input),
+                    (status, json!({"key": "a"}))
+                );
             }
             None => assert_eq!(kind(&answer), "unknown", "{answer:?}"),
         }
@@ -381,16 +491,24 @@ async fn every_status_of_an_execution_is_known_and_a_new_one_is_no_answer() {
 #[tokio::test]
 async fn running_executions_are_read_from_all_pages_and_those_that_end_meanwhile_are_left_out() {
     let answers = [
-        ok(json!({"executions": [execution("d", "RUNNING"), execution("c", "RUNNING")], "nextToken": "more"})),
+        ok(
+            json!({"executions": [execution("d", "RUNNING"), execution("c", "RUNNING")], "nextToken": "more"}),
+        ),
         ok(json!({"executions": [execution("b", "RUNNING"), execution("a", "RUNNING")]})),
         ok(execution("a", "RUNNING")),
         ok(execution("b", "SUCCEEDED")),
         error(400, "ExecutionDoesNotExist", "Execution Does Not Exist"),
         ok(execution("d", "RUNNING")),
     ];
-    let (answer, bodies) = replay(answers, async |aws: &Aws| aws.list_running_executions().await).await;
+    let (answer, bodies) = replay(answers, async |aws: &Aws| {
+        aws.list_running_executions().await
+    })
+    .await;
     let running = answer.expect("listed");
-    let names: Vec<&str> = running.iter().map(|execution| execution.name.as_str()).collect();
+    let names: Vec<&str> = running
+        .iter()
+        .map(|execution| execution.name.as_str())
+        .collect();
     assert_eq!(names, ["a", "d"]);
     assert_eq!(bodies[1].1["nextToken"], "more");
 }

@@ -14,14 +14,59 @@ use pipeline::time::Timestamp;
 use serde_json::{Value, json};
 use sim::machine::Simulation;
 use sim::worker::{Behaviour, End, at_once};
-use sim::{Effect, Fault, World};
-use std::collections::BTreeMap;
+use sim::{Effect, Fault, Seen, World};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use tasks::control::{self, Cancelled};
-use tasks::port::{Clock, ClusterState, ExecutionStatus, Ledger, LedgerKey, Objects};
+use tasks::port::{Clock, ClusterState, Clusters, ExecutionStatus, Ledger, LedgerKey, Objects};
 use tasks::{Settings, record};
 
 const DEFINITION: &str = include_str!("../../statemachines/pipeline.asl.json");
 const HOUR: i64 = 3600;
+
+/// All of them, for what must hold of all together; but the last, which repeats one of them with each fault.
+pub const STORIES: [fn(); 39] = [
+    one_command_runs_the_chain_and_each_run_sends_one_mail,
+    a_failed_step_sends_one_mail_and_terminates_the_cluster,
+    a_step_that_ends_without_a_result_has_failed_whatever_its_state,
+    a_resume_runs_what_is_left_and_then_chains_for_the_root,
+    a_resume_of_a_reload_goes_on_with_the_reload,
+    a_resume_covers_what_is_enabled_now,
+    the_third_skip_in_a_row_is_told_and_not_the_fourth,
+    a_second_resume_of_a_run_that_never_had_a_plan_repeats_nothing,
+    the_same_trigger_twice_is_one_run,
+    what_cannot_be_planned_is_a_failed_run_with_a_mail_and_no_cluster,
+    a_configuration_that_is_not_the_generation_that_it_states_is_waited_for,
+    a_table_that_a_pipeline_cannot_do_is_in_the_mail_with_the_reason,
+    a_faulty_table_fails_alone,
+    nothing_to_do_needs_no_cluster,
+    a_dead_capture_does_not_look_like_a_quiet_database,
+    a_plan_that_is_not_what_was_frozen_fails_its_run_and_keeps_no_lock,
+    a_failed_run_is_counted_once_under_its_pipeline_and_nothing_else_is,
+    a_run_with_changes_tells_its_rows_its_cost_and_its_freshness,
+    a_table_that_was_never_seeded_fails_alone,
+    a_table_that_cannot_be_trusted_fails_alone_until_it_is_seeded_anew,
+    cancel_ends_a_run_at_any_moment,
+    a_run_that_is_cancelled_in_doubt_about_its_cluster_terminates_what_came_of_it,
+    a_run_is_given_up_at_its_deadline,
+    a_second_run_waits_for_the_first_and_a_third_merges_into_it,
+    waiting_is_bounded,
+    an_hour_in_the_queue_fits_the_history_however_often_the_first_looks_are,
+    a_cluster_that_never_goes_away_is_watched_for_a_day_by_its_execution,
+    three_hundred_tables_go_in_waves_that_the_cluster_takes,
+    stop_on_failure_runs_nothing_more,
+    a_lost_cluster_is_replaced_once_and_only_what_was_not_done_runs_again,
+    of_two_clusters_of_one_name_the_run_adopts_one_and_terminates_the_other,
+    a_cluster_that_a_person_ended_is_not_replaced,
+    an_aborted_execution_is_finished_by_the_sweep_wherever_it_was,
+    a_success_whose_execution_was_aborted_at_the_end_is_recorded_by_the_sweep,
+    a_cluster_that_nobody_owns_is_terminated_by_the_sweep,
+    a_topic_that_does_not_answer_keeps_no_run_from_being_swept,
+    a_mail_that_was_refused_goes_out_with_the_sweep,
+    a_cluster_that_does_not_terminate_keeps_its_locks_and_is_told,
+    the_state_is_as_small_for_ten_thousand_tables,
+];
 
 fn machine() -> Machine {
     let definition: Value = serde_json::from_str(DEFINITION).expect("the definition is JSON");
@@ -61,8 +106,24 @@ fn items(tables: usize) -> Vec<Value> {
     items
 }
 
+thread_local! {
+    /// What tasks called in the stories of this thread.
+    static SEEN: Rc<RefCell<BTreeSet<Seen>>> = Rc::default();
+}
+
+pub fn seen() -> BTreeSet<Seen> {
+    SEEN.with(|seen| seen.borrow().clone())
+}
+
+/// An account without anything.
+pub fn empty_world() -> World {
+    let mut world = World::default();
+    world.seen = SEEN.with(Rc::clone);
+    world
+}
+
 pub fn world(tables: usize) -> World {
-    let world = World::default();
+    let world = empty_world();
     *world.items.borrow_mut() = items(tables);
     world
 }
@@ -616,6 +677,28 @@ fn a_dead_capture_does_not_look_like_a_quiet_database() {
 }
 
 #[test]
+fn a_plan_that_is_not_what_was_frozen_fails_its_run_and_keeps_no_lock() {
+    for after in [0, 100, 300] {
+        let world = world(2);
+        let id = start(&world, &manual("jdbc_load", "k"));
+        let mut simulation = simulation(&world);
+        run_for(&mut simulation, after);
+        let plan = run(&world, &id).plan.expect("it was planned at once");
+        at_once(world.put(&plan.uri, b"{}"))
+            .expect("at once")
+            .expect("put");
+        run_for(&mut simulation, 2 * HOUR);
+        let run = run(&world, &id);
+        assert_eq!(run.outcome, Some(Outcome::Failed), "after {after} s");
+        let cause = run.cause.expect("a cause");
+        assert_eq!(cause.error, "Corrupt");
+        assert!(cause.message.contains(&plan.sha256), "{}", cause.message);
+        assert_eq!(mails(&world).len(), 1);
+        end_state(&world);
+    }
+}
+
+#[test]
 fn a_failed_run_is_counted_once_under_its_pipeline_and_nothing_else_is() {
     let world = world(2);
     seeded(&world, 2, world.now().plus_seconds(-31 * 60));
@@ -759,6 +842,25 @@ fn cancel_ends_a_run_at_any_moment() {
         );
         end_state(&world);
     }
+}
+
+#[test]
+fn a_run_that_is_cancelled_in_doubt_about_its_cluster_terminates_what_came_of_it() {
+    let world = world(1);
+    world.inject(Fault {
+        call: "clusters.create",
+        occurrence: 1,
+        effect: Effect::AnswerLost,
+    });
+    let id = start(&world, &manual("jdbc_load", "k"));
+    let mut simulation = simulation(&world);
+    run_for(&mut simulation, 0);
+    assert_eq!(world.clusters.borrow().len(), 1);
+    let cancelled = at_once(control::cancel(&world, &id)).expect("at once");
+    assert_eq!(cancelled.expect("asked"), Cancelled::Asked);
+    run_for(&mut simulation, 6 * HOUR);
+    assert_eq!(run(&world, &id).outcome, Some(Outcome::Aborted));
+    end_state(&world);
 }
 
 #[test]
@@ -906,6 +1008,37 @@ fn a_lost_cluster_is_replaced_once_and_only_what_was_not_done_runs_again() {
     end_state(&world);
 }
 
+/// The answer is lost, and the request arrived twice.
+#[test]
+fn of_two_clusters_of_one_name_the_run_adopts_one_and_terminates_the_other() {
+    let world = world(1);
+    world.items.borrow_mut()[1]["next_pipeline"]["enabled"] = json!(false);
+    world.inject(Fault {
+        call: "clusters.create",
+        occurrence: 1,
+        effect: Effect::AnswerLost,
+    });
+    let id = start(&world, &manual("jdbc_load", "k"));
+    let mut simulation = simulation(&world);
+    run_for(&mut simulation, 0);
+    let first = {
+        let clusters = world.clusters.borrow();
+        assert_eq!(clusters.len(), 1);
+        (clusters[0].name.clone(), clusters[0].spec.clone())
+    };
+    at_once(world.create_cluster(&first.0, &first.1, &[]))
+        .expect("at once")
+        .expect("created");
+    run_for(&mut simulation, 6 * HOUR);
+    assert_eq!(run(&world, &id).outcome, Some(Outcome::Succeeded));
+    let clusters = world.clusters.borrow();
+    let steps: Vec<usize> = clusters.iter().map(|cluster| cluster.steps.len()).collect();
+    assert_eq!(steps, [1, 0]);
+    assert_eq!(clusters[1].reason_code.as_deref(), Some("USER_REQUEST"));
+    drop(clusters);
+    end_state(&world);
+}
+
 #[test]
 fn a_cluster_that_a_person_ended_is_not_replaced() {
     let world = world(2);
@@ -943,6 +1076,31 @@ fn an_aborted_execution_is_finished_by_the_sweep_wherever_it_was() {
         simulation.sweep().expect("swept");
         end_state(&world);
     }
+}
+
+#[test]
+fn a_success_whose_execution_was_aborted_at_the_end_is_recorded_by_the_sweep() {
+    let world = world(1);
+    let heartbeat = world.now().plus_seconds(HOUR);
+    seeded(&world, 1, heartbeat);
+    change_file(&world, 0);
+    let id = start(&world, &manual("incremental_hudi", "k"));
+    let mut simulation = simulation(&world);
+    run_for(&mut simulation, 0);
+    while run(&world, &id).closing.is_none() {
+        run_for(&mut simulation, 10);
+    }
+    assert_eq!(run(&world, &id).status, RunStatus::Closing);
+    world.end_execution(&id, ExecutionStatus::Aborted);
+    for _ in 0..6 {
+        run_for(&mut simulation, 300);
+        simulation.sweep().expect("swept");
+    }
+    assert_eq!(run(&world, &id).outcome, Some(Outcome::Succeeded));
+    let complete = at_once(record::get::<Timestamp>(&world, &record::complete("shop")));
+    let complete = complete.expect("at once").expect("read");
+    assert_eq!(complete.map(|record| record.value), Some(heartbeat));
+    end_state(&world);
 }
 
 #[test]

@@ -1,16 +1,26 @@
 //! A service on this machine that gives prepared answers, one a request: exchanges that no emulator has.
 
+use aws::Aws;
+use aws::resources::Resources;
+use aws_config::Region;
+use aws_config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::Credentials;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+const REGION: &str = "eu-west-1";
 
 /// What happens to a request.
 #[derive(Debug, Clone)]
 pub enum Answer {
     Json(u16, Value),
+    /// A good answer of a service that speaks XML.
+    Xml(&'static str),
     /// It is read to its end, and the connection closed without a word.
     Lost,
 }
@@ -67,8 +77,19 @@ impl Wire {
         }
     }
 
-    pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+    /// The ports of a stack whose every service this is.
+    pub async fn aws(&self) -> Aws {
+        let retries = RetryConfig::standard()
+            .with_max_attempts(3)
+            .with_initial_backoff(Duration::from_millis(1));
+        let config = aws::loader()
+            .retry_config(retries)
+            .region(Region::new(REGION))
+            .endpoint_url(format!("http://{}", self.address))
+            .credentials_provider(Credentials::new("REPLAYED", "secret", None, None, "tests"))
+            .load()
+            .await;
+        Aws::new(config, nowhere("headwater"))
     }
 
     /// The requests so far, as `tests/judges/moto.py` records them.
@@ -106,6 +127,21 @@ impl Drop for Wire {
     }
 }
 
+/// Names of a stack of which nothing was made.
+pub fn nowhere(name: &str) -> Resources {
+    Resources {
+        stack: name.to_owned(),
+        config_table: format!("{name}-config"),
+        ledger_table: format!("{name}-ledger"),
+        state_machine: format!("arn:aws:states:{REGION}:123456789012:stateMachine:{name}-pipeline"),
+        topic: format!("arn:aws:sns:{REGION}:123456789012:{name}-notices"),
+        artifacts: format!("s3://{name}-artifacts"),
+        zones: Value::Null,
+        cluster: Value::Null,
+        subnets: Vec::new(),
+    }
+}
+
 fn serve(stream: TcpStream, shared: &Mutex<Shared>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let request = read_request(&mut reader)?;
@@ -116,13 +152,10 @@ fn serve(stream: TcpStream, shared: &Mutex<Shared>) -> std::io::Result<()> {
     };
     match answer {
         Some(Answer::Json(status, body)) => {
-            let body = body.to_string();
-            write!(
-                reader.get_mut(),
-                "HTTP/1.1 {status} Said\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-                body.len()
-            )
+            let kind = "application/x-amz-json-1.1";
+            say(reader.get_mut(), status, kind, &body.to_string())
         }
+        Some(Answer::Xml(body)) => say(reader.get_mut(), 200, "text/xml", body),
         Some(Answer::Lost) => Ok(()),
         // More is asked than was prepared: the test sees it in the number of requests.
         None => write!(
@@ -130,6 +163,14 @@ fn serve(stream: TcpStream, shared: &Mutex<Shared>) -> std::io::Result<()> {
             "HTTP/1.1 400 Unprepared\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         ),
     }
+}
+
+fn say(stream: &mut TcpStream, status: u16, kind: &str, body: &str) -> std::io::Result<()> {
+    write!(
+        stream,
+        "HTTP/1.1 {status} Said\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 fn read_request(reader: &mut impl BufRead) -> std::io::Result<Value> {

@@ -11,6 +11,7 @@ use aws_sdk_emr::types::{
 };
 use pipeline::plan::ClusterSpec;
 use pipeline::time::Timestamp;
+use tasks::limits;
 use tasks::port::{
     ClusterDescription, ClusterState, ClusterSummary, Clusters, PortError, StepRequest, StepState,
     StepSummary,
@@ -75,6 +76,7 @@ impl Clusters for Aws {
     }
 
     async fn add_steps(&self, id: &str, steps: &[StepRequest]) -> Result<Vec<String>, PortError> {
+        limits::check_steps(SERVICE, steps)?;
         let configs = steps.iter().map(step_config).collect();
         let answer = self
             .emr()

@@ -6,6 +6,7 @@ use aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput;
 use aws_sdk_sfn::types;
 use pipeline::time::Timestamp;
 use serde_json::Value;
+use tasks::limits;
 use tasks::port::{ExecutionDescription, ExecutionStatus, Executions, PortError, Started};
 
 const SERVICE: &str = "Step Functions";
@@ -13,6 +14,7 @@ const SERVICE: &str = "Step Functions";
 impl Executions for Aws {
     /// Asked again with the same input while the first one runs, Step Functions answers as it did the first time: `Now`.
     async fn start_execution(&self, name: &str, input: &Value) -> Result<Started, PortError> {
+        limits::check_start(SERVICE, name, input)?;
         let answer = self
             .sfn()
             .start_execution()

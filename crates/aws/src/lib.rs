@@ -10,6 +10,7 @@ pub mod deployment;
 mod cluster_request;
 mod clusters;
 mod executions;
+pub mod actions;
 mod mail;
 mod metrics;
 pub mod lambda;

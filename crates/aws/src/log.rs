@@ -11,8 +11,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub fn init() {
     let said = Targets::new()
         .with_default(LevelFilter::WARN)
-        .with_target("aws", Level::INFO)
-        .with_target("tasks", Level::INFO)
+        // Names are compared from their beginning: the SDK's own begin with `aws_`.
+        .with_target("aws::", Level::INFO)
+        .with_target("tasks::", Level::INFO)
         // It repeats every error in its debug form.
         .with_target("lambda_runtime", LevelFilter::OFF);
     let lines = tracing_subscriber::fmt::layer()

@@ -111,21 +111,33 @@ async fn replace(
 }
 
 /// What is known of a run at its end.
+#[derive(Default)]
 struct Account {
     frozen: Option<Frozen>,
     work: Option<Work>,
     accounts: Vec<StepAccount>,
     counts: Counts,
+    /// Why no more is known: what the run has stored cannot be relied on.
+    corrupt: Option<Cause>,
 }
 
+/// A run whose records are corrupt must end, too: it would hold its locks for ever.
 async fn read_account(ports: &(impl Ledger + Objects), run: &Run) -> Result<Account, TaskError> {
+    match read_sound_account(ports, run).await {
+        Err(error @ TaskError::Corrupt(_)) => Ok(Account {
+            corrupt: Some(Cause::new(error.name(), error.to_string())),
+            ..Account::default()
+        }),
+        account => account,
+    }
+}
+
+async fn read_sound_account(
+    ports: &(impl Ledger + Objects),
+    run: &Run,
+) -> Result<Account, TaskError> {
     let Some(file) = &run.plan else {
-        return Ok(Account {
-            frozen: None,
-            work: None,
-            accounts: Vec::new(),
-            counts: Counts::default(),
-        });
+        return Ok(Account::default());
     };
     let frozen = read_plan(ports, file).await?;
     let work = match &run.work {
@@ -149,6 +161,7 @@ async fn read_account(ports: &(impl Ledger + Objects), run: &Run) -> Result<Acco
         work,
         accounts,
         counts,
+        corrupt: None,
     })
 }
 
@@ -158,8 +171,11 @@ async fn fix(
     run: Versioned<Run>,
 ) -> Result<Versioned<Run>, TaskError> {
     let account = read_account(ports, &run.value).await?;
-    let outcome = outcome(&run.value, &account.counts);
     let mut after = run.value.clone();
+    if let Some(corrupt) = account.corrupt.clone() {
+        after.blame(corrupt);
+    }
+    let outcome = outcome(&after, &account.counts);
     after.outcome = Some(outcome);
     let next = chained(ports, &after, outcome, &account).await?;
     let skips = skips_in_a_row(ports, &after).await?;
@@ -202,7 +218,7 @@ fn log_failures(accounts: &[StepAccount]) {
         StepEnd::Succeeded(_) | StepEnd::NoChanges | StepEnd::NotRun(_) => None,
     });
     for (table, failure) in failed.take(TABLES_LOGGED_MAX) {
-        tracing::info!(table, error = failure.error, "{}", failure.message);
+        tracing::info!(table, error = failure.error, "the step failed");
     }
 }
 

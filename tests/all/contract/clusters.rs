@@ -5,7 +5,10 @@
 //! is shown of the adapter by `replayed`, from exchanges in EMR's form.
 
 use crate::golden;
+use crate::moto;
 use crate::programs::program;
+use crate::wire::nowhere;
+use aws::Aws;
 use pipeline::plan::ClusterSpec;
 use pipeline::progress::STEPS_ACTIVE_MAX;
 use pipeline::time::Timestamp;
@@ -41,8 +44,12 @@ pub async fn keeps_what_emulators_share<C: Clusters + Clock>(
     terminating_twice_is_harmless(&empty().await, &pass).await;
 }
 
+/// One step at a time.
 fn spec() -> ClusterSpec {
-    golden::cluster_of("jdbc_load_native")
+    let mut spec = golden::cluster_of("jdbc_load_native");
+    spec.step_concurrency = 1;
+    spec.run_job_flow["StepConcurrencyLevel"] = 1.into();
+    spec
 }
 
 /// A step that runs until it is ended.
@@ -86,10 +93,7 @@ async fn a_cluster_is_listed_and_described<C: Clusters + Clock>(
     pass: impl AsyncFn(&C),
 ) {
     let before = clusters.now().plus_seconds(-1);
-    assert_eq!(
-        clusters.describe_cluster("j-1ABCDEFGHIJKL").await,
-        Ok(None)
-    );
+    assert_eq!(clusters.describe_cluster("j-1ABCDEFGHIJKL").await, Ok(None));
     let id = made(clusters, "stack:run-c1").await;
     let listed = clusters.list_clusters(before).await.expect("listed");
     let own = listed.iter().find(|cluster| cluster.id == id);
@@ -139,7 +143,12 @@ async fn steps_are_listed_newest_first_and_by_state<C: Clusters>(
         .add_steps(&id, &[step("1#1"), step("2#1")])
         .await
         .expect("added");
-    ids.extend(clusters.add_steps(&id, &[step("3#1")]).await.expect("added"));
+    ids.extend(
+        clusters
+            .add_steps(&id, &[step("3#1")])
+            .await
+            .expect("added"),
+    );
     let listed = clusters.list_steps(&id, &[]).await.expect("listed");
     let listed: Vec<(&str, &str)> = listed
         .iter()
@@ -273,4 +282,14 @@ async fn the_clusters_of_this_machine_keep_the_contract() {
     };
     let pass = async |_: &local::Local| tokio::time::sleep(Duration::from_millis(10)).await;
     keeps_the_contract(empty, pass).await;
+}
+
+#[tokio::test]
+async fn the_clusters_of_the_adapter_keep_on_moto_what_moto_does() {
+    let caller = moto::unique("CLUSTERS");
+    let config = moto::server().config(&caller).await;
+    let empty = async || Aws::new(config.clone(), nowhere("clusters"));
+    let pass = async |_: &Aws| {};
+    keeps_what_emulators_share(empty, pass).await;
+    assert!(moto::server().requests_of(&caller).len() > 20);
 }

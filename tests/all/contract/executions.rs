@@ -1,11 +1,13 @@
 //! What executions must do, whoever keeps them: Step Functions' behaviour as far as tasks rely on it.
 
+use crate::moto;
+use crate::wire::nowhere;
+use aws::Aws;
 use serde_json::{Value, json};
-use tasks::port::{
-    Clock, ExecutionDescription, ExecutionStatus, Executions, PortError, Started,
-};
+use tasks::error::TaskError;
+use tasks::port::{Clock, ExecutionDescription, ExecutionStatus, Executions, PortError, Started};
 
-/// The whole contract. `end` ends an execution, as a person does who aborts it.
+/// The whole contract. `end` ends an execution, in whatever way.
 pub async fn keeps_the_contract<E: Executions + Clock>(
     empty: impl AsyncFn() -> E,
     end: impl AsyncFn(&E, &str),
@@ -48,8 +50,8 @@ async fn a_name_is_used_once<E: Executions>(executions: &E, end: impl AsyncFn(&E
     started(executions, "shop-1", &input(1)).await;
     let other = started(executions, "shop-1", &input(2)).await;
     assert_eq!(other, Started::Before);
-    // The same again while it runs is the same start, and is answered as that was.
-    assert_eq!(started(executions, "shop-1", &input(1)).await, Started::Now);
+    // The same again while it runs: Step Functions answers `Now` as it did the first time, others `Before`. One runs.
+    started(executions, "shop-1", &input(1)).await;
     let running = executions.list_running_executions().await.expect("listed");
     assert_eq!(running, [described(executions, "shop-1").await]);
     assert_eq!(running[0].input, input(1));
@@ -59,7 +61,7 @@ async fn a_name_is_used_once<E: Executions>(executions: &E, end: impl AsyncFn(&E
         Started::Before
     );
     let found = described(executions, "shop-1").await;
-    assert_eq!(found.status, ExecutionStatus::Aborted);
+    assert_ne!(found.status, ExecutionStatus::Running);
 }
 
 async fn running_ones_are_listed_oldest_first<E: Executions>(
@@ -104,4 +106,73 @@ fn the_simulated_executions_keep_the_contract() {
     };
     sim::worker::at_once(keeps_the_contract(async || sim::World::default(), end))
         .expect("simulated ports answer at once");
+}
+
+/// Runs no task: the definition has none.
+struct NoTasks;
+
+impl local::runner::Host for NoTasks {
+    async fn run_task(&self, task: &str, _input: Value) -> Result<Value, TaskError> {
+        Err(TaskError::BadInput(format!("there is no task `{task}`")))
+    }
+
+    async fn cuts_waits(&self, _execution: &str) -> bool {
+        false
+    }
+}
+
+#[tokio::test]
+async fn the_executions_of_this_machine_keep_the_contract() {
+    let definition = json!({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}).to_string();
+    let folders = std::cell::RefCell::new(Vec::new());
+    let empty = async || {
+        let folder = tempfile::tempdir().expect("a folder");
+        let local = local::Local::open(folder.path()).expect("opened");
+        folders.borrow_mut().push(folder);
+        local.with_definition(definition.clone())
+    };
+    let end = async |local: &local::Local, name: &str| {
+        let driven = local::runner::drive(local, name, &NoTasks).await;
+        assert_eq!(driven.expect("driven"), ExecutionStatus::Succeeded);
+    };
+    keeps_the_contract(empty, end).await;
+}
+
+/// A state machine on moto, which starts executions and never moves them.
+pub async fn on_moto(caller: &str) -> Aws {
+    let config = moto::server().config(caller).await;
+    let stack = Aws::new(config, nowhere(&moto::unique("executions")));
+    let (_, name) = stack
+        .resources()
+        .state_machine
+        .rsplit_once(':')
+        .expect("an ARN");
+    let definition = json!({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}});
+    sfn("FOUNDATION")
+        .await
+        .create_state_machine()
+        .name(name)
+        .definition(definition.to_string())
+        .role_arn("arn:aws:iam::123456789012:role/pipeline")
+        .send()
+        .await
+        .expect("a state machine");
+    stack
+}
+
+async fn sfn(caller: &str) -> aws_sdk_sfn::Client {
+    aws_sdk_sfn::Client::new(&moto::server().config(caller).await)
+}
+
+#[tokio::test]
+async fn the_executions_of_the_adapter_keep_the_contract_on_moto() {
+    let caller = moto::unique("EXECUTIONS");
+    let end = async |aws: &Aws, name: &str| {
+        let machine = &aws.resources().state_machine;
+        let machine = machine.replace(":stateMachine:", ":execution:");
+        let stop = sfn("FOUNDATION").await.stop_execution();
+        let stopped = stop.execution_arn(format!("{machine}:{name}")).send().await;
+        stopped.expect("stopped");
+    };
+    keeps_the_contract(async || on_moto(&caller).await, end).await;
 }
