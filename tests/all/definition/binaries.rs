@@ -3,19 +3,23 @@
 
 use super::story::{Answer, Story};
 use super::walk::{Ministack, Walk, ours, walk};
-use crate::programs::{program, root};
+use crate::programs::{program_of, root};
 use asl::Machine;
 use pipeline::deployment::Deployment;
+use pipeline::path::CAPTURE_FILE;
+use pipeline::plan::Engine;
+use pipeline::position::{CaptureIdentity, CaptureState, Position, Seed};
 use pipeline::report::{StepOutcome, StepReport, StepResult};
+use pipeline::seq::ChangeSeq;
 use pipeline::time::Timestamp;
 use serde_json::{Map, Value, json};
 use sim::World;
 use sim::machine::{Simulation, word};
-use sim::worker::{Behaviour, End};
+use sim::worker::{Behaviour, End, at_once};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tasks::Settings;
-use tasks::port::{Clock, ExecutionStatus};
+use tasks::port::{Clock, ExecutionStatus, Objects};
 
 const STACK: &str = "headwater";
 const MACHINE: &str = "pipeline";
@@ -26,6 +30,10 @@ const TOPIC: &str = "notices";
 const ROWS: u64 = 10;
 /// Its step ends without a result.
 const FORGETFUL: &str = "public.forgetful";
+/// An identifier whose table is seeded and has no changes.
+const IDLE: &str = "idle";
+/// 2100-01-01: capture is alive, on both clocks.
+const HEARTBEAT: Timestamp = Timestamp(4_102_444_800_000);
 const SIMULATED_SECONDS: i64 = 6 * 3600;
 
 /// A run: name of its execution, start input, and how the execution ends.
@@ -43,13 +51,12 @@ fn asked(name: &'static str, identifier: &str, trigger: Value, end: &'static str
 fn first() -> Vec<Asked> {
     let manual = |id: &str| json!({"kind": "manual", "id": id});
     let late = json!({"kind": "schedule", "id": "late", "due": "2025-12-31T00:00:00Z", "interval_minutes": "rate(2 hours)"});
-    let mut silent = asked(
-        "capture-is-silent",
-        "silent",
-        manual("silent"),
-        "FAILED FAILED",
-    );
-    silent.input["pipeline"] = json!("incremental_hudi");
+    let incremental = |mut asked: Asked| {
+        asked.input["pipeline"] = json!("incremental_hudi");
+        asked
+    };
+    let silent = asked("capture-is-silent", "silent", manual("s"), "FAILED FAILED");
+    let idle = asked("nothing-has-changed", IDLE, manual("i"), "SUCCEEDED");
     vec![
         asked("one-table-is-loaded", "shop", manual("load"), "SUCCEEDED"),
         asked(
@@ -65,7 +72,8 @@ fn first() -> Vec<Asked> {
             "FAILED FAILED",
         ),
         asked("the-schedule-came-late", "late", late, "SUCCEEDED"),
-        silent,
+        incremental(silent),
+        incremental(idle),
     ]
 }
 
@@ -86,13 +94,12 @@ fn items() -> Vec<Value> {
         item.as_object_mut().expect("an object").extend(more);
         item
     };
-    let database =
-        |name: &str| json!({"secret": name, "target_db_name": "lake", "target_table_prefix": name});
+    let database = |name: &str| json!({"secret": name, "target_db_name": "lake", "target_table_prefix": name, "capture": {"kind": "headwater"}});
     let pipeline = json!({"engine": "native", "notify": "all"});
     let chained = json!({"engine": "native", "notify": "all", "next_pipeline": {"pipeline_type": "seed_hudi", "enabled": true}});
     let table = json!({"enabled": true, "hudi_config": {"primary_key": "id", "watermark": "trx_seq", "is_partitioned": false}});
     let mut items = Vec::new();
-    for name in ["shop", "bank", "late", "silent"] {
+    for name in ["shop", "bank", "late", "silent", IDLE] {
         items.push(item(name, "database::config", database(name)));
         let load = if name == "shop" { &chained } else { &pipeline };
         items.push(item(name, "pipeline::system::jdbc_load", load.clone()));
@@ -104,6 +111,53 @@ fn items() -> Vec<Value> {
     }
     items.push(item("bank", &format!("step::system::{FORGETFUL}"), table));
     items
+}
+
+/// What a seed has left of the idle table: its silver URI and position.
+fn seeded(deployment: &Deployment) -> (String, Position) {
+    let position = Position {
+        schema_version: 1,
+        epoch: Some("epoch".to_owned()),
+        seed: Some(Seed {
+            run_id: "seed".to_owned(),
+            load_run_id: "load".to_owned(),
+            t0: ChangeSeq::new(Timestamp(0), 0),
+            load_ended: Timestamp(0),
+            rows: ROWS,
+        }),
+        applied: None,
+        complete_through: None,
+        engine: Engine::Native,
+        pending: None,
+        needs_reseed: None,
+    };
+    let zones = deployment.zones_of(IDLE);
+    (
+        zones.silver_table(&format!("{IDLE}_public_orders")),
+        position,
+    )
+}
+
+/// Where the idle identifier's capture says that it lives, and how.
+fn capture(deployment: &Deployment) -> (String, String) {
+    let state = CaptureState {
+        schema_version: 1,
+        epoch: "epoch".to_owned(),
+        slot: "headwater_idle".to_owned(),
+        heartbeat: HEARTBEAT,
+        flushed_lsn: "0/0".to_owned(),
+        started: Timestamp(0),
+        last_seq: ChangeSeq::new(Timestamp(0), 0),
+        needs_reseed: BTreeMap::new(),
+        tables: Vec::new(),
+        identity: CaptureIdentity::default(),
+    };
+    let root = deployment.zones_of(IDLE).changes_root(IDLE);
+    (format!("{root}/{CAPTURE_FILE}"), json!(state).to_string())
+}
+
+fn parsed(deployment: &Value) -> Deployment {
+    Deployment::parse(deployment).expect("the deployment is right")
 }
 
 /// The deployment of the example, as this stack.
@@ -145,11 +199,14 @@ fn stack(deployment: &Value) -> Value {
         }),
     };
     let list = format!("s3://{artifacts}/artifacts.json");
+    let (capture, state) = capture(&parsed(deployment));
+    let (silver, position) = seeded(&parsed(deployment));
+    let position = json!({"partition": "position", "sort": silver, "version": 1, "body": position});
     json!({
         "tables": {CONFIG: ["identifier", "config"], LEDGER: ["partition", "sort"]},
-        "items": {CONFIG: items()},
+        "items": {CONFIG: items(), LEDGER: [position]},
         "buckets": buckets,
-        "objects": {list: deployment["artifacts"].to_string()},
+        "objects": {list: deployment["artifacts"].to_string(), capture: state},
         "topic": TOPIC,
         "ledger": LEDGER,
         "result": result,
@@ -188,7 +245,10 @@ fn functions(definition: &Value, deployment: &Value, folder: &Path) -> Map<Strin
         .map(|resource| {
             let task = word(resource);
             let bootstrap = folder.join(&task);
-            let script = format!("#!/bin/sh\nexec '{}'\n", program(&task).display());
+            let script = format!(
+                "#!/bin/sh\nexec '{}'\n",
+                program_of(&task, "cargo build --package aws --bins").display()
+            );
             std::fs::write(&bootstrap, script).expect("the folder can be written");
             let function = json!({
                 "bootstrap": bootstrap,
@@ -224,10 +284,18 @@ fn in_ministack(definition: &Value, deployment: &Value) -> Map<String, Value> {
 
 /// Task states and end of every execution, in the simulated account.
 fn simulated(definition: &Value, deployment: &Value) -> BTreeMap<String, (Vec<String>, bool)> {
-    let deployment = Deployment::parse(deployment).expect("the deployment is right");
+    let deployment = parsed(deployment);
+    let (capture, state) = capture(&deployment);
+    let (silver, position) = seeded(&deployment);
     let mut world = World::default();
     world.deployment = deployment;
     *world.items.borrow_mut() = items();
+    at_once(tasks::position::write(&world, &silver, None, &position))
+        .expect("at once")
+        .expect("written");
+    at_once(world.put(&capture, state.as_bytes()))
+        .expect("at once")
+        .expect("put");
     let forgetful = Behaviour {
         end: End::ForgetsResult,
         ..Behaviour::default()
@@ -265,14 +333,14 @@ fn simulated(definition: &Value, deployment: &Value) -> BTreeMap<String, (Vec<St
 
 /// The execution as a story of what its tasks answered.
 fn retold(name: &str, told: &Value) -> Story {
-    let parsed = |value: &Value| {
+    let json = |value: &Value| {
         serde_json::from_str(value.as_str().unwrap_or("null")).expect("ministack gives JSON")
     };
     let history = told["history"].as_array().expect("a history");
     let answers = history.iter().filter_map(|event| {
         let failed = &event["taskFailedEventDetails"];
         match event["type"].as_str()? {
-            "TaskSucceeded" => Some(Answer::Returns(parsed(
+            "TaskSucceeded" => Some(Answer::Returns(json(
                 &event["taskSucceededEventDetails"]["output"],
             ))),
             "TaskFailed" => Some(Answer::Fails(
@@ -284,7 +352,7 @@ fn retold(name: &str, told: &Value) -> Story {
     });
     Story {
         name: name.to_owned(),
-        input: parsed(&told["input"]),
+        input: json(&told["input"]),
         answers: answers.collect(),
     }
 }
