@@ -239,7 +239,8 @@ mod tests {
             item("c", json!(2)),
             item("d", json!(1)),
         ];
-        let changes = |before| names(&changes("shop", before, &after).expect("well formed"));
+        let changes =
+            |before: &[Value]| names(&changes("shop", before, &after).expect("well formed"));
         assert_eq!(
             changes(&before),
             ["delete a", "put c", "put d", "put generation::config"]
