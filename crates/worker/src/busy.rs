@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, SystemTime};
 
@@ -34,7 +34,7 @@ pub fn keep(folder: &Path) -> Option<Busy> {
 }
 
 /// Touches the marker; says once that it cannot, and gives whether that was said.
-fn touched(marker: &PathBuf, told: bool) -> bool {
+fn touched(marker: &Path, told: bool) -> bool {
     match touch(marker) {
         Ok(()) => told,
         Err(error) => {

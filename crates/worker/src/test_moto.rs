@@ -14,8 +14,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub const REGION: &str = "eu-west-1";
-/// The access key id by which the server's record tells callers apart; the server takes any secret.
-pub const KEY: &str = "WORKER";
+/// The access key id of what is called by the SDK: the server judges its requests by the services' models.
+const WORKER: &str = "WORKER";
+/// That of requests which do not name their operation, so that nobody can judge them.
+const FOUNDATION: &str = "FOUNDATION";
 
 /// A running server.
 pub struct Moto {
@@ -35,7 +37,7 @@ pub fn moto() -> &'static Moto {
         store::set_settings(vec![
             setting("aws_endpoint_url", &moto.url()),
             setting("aws_region", REGION),
-            setting("aws_access_key_id", KEY),
+            setting("aws_access_key_id", FOUNDATION),
             setting("aws_secret_access_key", "for tests only"),
         ]);
         moto
@@ -98,7 +100,13 @@ impl Moto {
         aws::loader()
             .region(Region::new(REGION))
             .endpoint_url(self.url())
-            .credentials_provider(Credentials::new(KEY, "for tests only", None, None, "tests"))
+            .credentials_provider(Credentials::new(
+                WORKER,
+                "for tests only",
+                None,
+                None,
+                "tests",
+            ))
             .load()
             .await
     }
@@ -126,7 +134,7 @@ impl Moto {
     fn ask(&self, line: &str, service: &str, headers: &[(&str, &str)], body: &str) -> String {
         let mut request = format!(
             "{line} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {}\r\nAuthorization: AWS4-HMAC-SHA256 \
-             Credential=FOUNDATION/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=none\r\n",
+             Credential={FOUNDATION}/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=none\r\n",
             body.len()
         );
         for (name, value) in headers {
