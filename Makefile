@@ -19,7 +19,7 @@ demo-clean: ## removes what the demo left
 	@scripts/demo-clean
 
 build: setup ## the two programs, headwater and headwater-worker
-	cargo build --locked --package cli --package worker
+	cargo build --locked --workspace --bin headwater --bin headwater-worker
 
 lambdas: ## the Lambdas as AWS runs them, by sam build
 	@scripts/setup cross

@@ -26,7 +26,7 @@ pub fn output(command: &mut Command) -> String {
 }
 /// A program that `make test` builds before the tests, beside this test's own executable.
 pub fn program(name: &str) -> PathBuf {
-    program_of(name, "cargo build --package cli --package worker")
+    program_of(name, "cargo build --workspace --bins")
 }
 
 /// Like `program`, of what this command builds.
