@@ -1,7 +1,7 @@
 //! The Lambdas as they are deployed: each program under a Runtime API, with moto as AWS, one event after another.
 
 use crate::moto::{self, unique};
-use crate::programs::{program_of, root};
+use crate::programs::{self, root};
 use crate::runtime_api::{RuntimeApi, Said};
 use crate::scene::runtime;
 use aws::Aws;
@@ -25,7 +25,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const ERROR_BYTES_MAX: usize = 40_000;
 /// Stands in items and in the credentials, and must stand nowhere else.
 const CANARY: &str = "canary-4f1e9b";
-const BUILD: &str = "cargo build --package aws --bins --example panics";
 
 /// A Lambda: the program, the API that it asks for events, and all that it has said.
 struct Function {
@@ -220,7 +219,7 @@ impl<T: Read + Send + 'static> Reading for T {}
 fn program(task: &str) -> PathBuf {
     match std::env::var_os("HEADWATER_LAMBDAS") {
         Some(folder) => Path::new(&folder).join(task),
-        None => program_of(task, BUILD),
+        None => programs::program(task),
     }
 }
 

@@ -24,13 +24,9 @@ pub fn output(command: &mut Command) -> String {
     );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
+
 /// A program that `make test` builds before the tests, beside this test's own executable.
 pub fn program(name: &str) -> PathBuf {
-    program_of(name, "cargo build --workspace --bins")
-}
-
-/// Like `program`, of what this command builds.
-pub fn program_of(name: &str, build: &str) -> PathBuf {
     let own = std::env::current_exe().expect("this test has a path");
     let folder = own
         .parent()
@@ -39,7 +35,7 @@ pub fn program_of(name: &str, build: &str) -> PathBuf {
     let path = folder.join(name);
     assert!(
         path.exists(),
-        "`{name}` is not built: {}\nhint: {build}, or make test",
+        "`{name}` is not built: {}\nhint: cargo build --workspace --bins --example panics, or make test",
         path.display()
     );
     path

@@ -3,7 +3,7 @@
 
 use super::story::{Answer, Story};
 use super::walk::{Ministack, Walk, ours, walk};
-use crate::programs::{program_of, root};
+use crate::programs::{program, root};
 use asl::Machine;
 use pipeline::deployment::Deployment;
 use pipeline::path::CAPTURE_FILE;
@@ -245,10 +245,7 @@ fn functions(definition: &Value, deployment: &Value, folder: &Path) -> Map<Strin
         .map(|resource| {
             let task = word(resource);
             let bootstrap = folder.join(&task);
-            let script = format!(
-                "#!/bin/sh\nexec '{}'\n",
-                program_of(&task, "cargo build --package aws --bins").display()
-            );
+            let script = format!("#!/bin/sh\nexec '{}'\n", program(&task).display());
             std::fs::write(&bootstrap, script).expect("the folder can be written");
             let function = json!({
                 "bootstrap": bootstrap,
