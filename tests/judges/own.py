@@ -217,8 +217,8 @@ def definition_keys(subject, see):
 
 
 SERVICE_ERRORS = {
-    "Lambda.ServiceException", "Lambda.AWSLambdaException", "Lambda.SdkClientException", "Lambda.TooManyRequestsException",
-    "Lambda.Unknown", "Lambda.ResourceNotReadyException", "States.ALL", "States.Timeout", "States.TaskFailed",
+    "Lambda.ServiceException", "Lambda.ClientExecutionTimeoutException", "Lambda.AWSLambdaException", "Lambda.SdkClientException", "Lambda.TooManyRequestsException",
+    "Lambda.Unknown", "Lambda.ResourceNotReadyException", "Sandbox.Timedout", "Runtime.ExitError", "States.ALL", "States.Timeout", "States.TaskFailed",
     "States.Permissions", "States.Runtime", "States.HeartbeatTimeout", "States.DataLimitExceeded",
 }  # fmt: skip
 
