@@ -107,7 +107,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     (
         "/States/Admit/Catch/0/ResultPath",
         r#""$.fault""#,
-        "a-process-dies: call 3: `asl` has {\"function\":\"Finish\"",
+        "a-process-dies: call 5: `asl` has {\"function\":\"Finish\"",
     ),
     (
         "/States/Discover/Parameters/execution.$",

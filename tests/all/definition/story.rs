@@ -85,7 +85,7 @@ const TOLD: &[(&str, &str)] = &[
         "the-next-run-is-refused",
         "CLOSE FINISHED/SUCCEEDED*2 !Refused",
     ),
-    ("a-process-dies", "PLANNED !exit FINISHED/FAILED*3"),
+    ("a-process-dies", "PLANNED !exit*3 FINISHED/FAILED*3"),
     (
         "each-retrier-counts-for-itself",
         "!Transient*3 !States.Timeout !Conflict*3 !States.Timeout PLANNED CLOSE FINISHED/SKIPPED*3",
