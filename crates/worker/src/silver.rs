@@ -12,8 +12,8 @@ pub(crate) mod testbed;
 
 pub use adapt::Adapter;
 pub use capture::Capture;
-pub use changes::{Change, Changes, Floors, chosen, floors, listed};
-pub use keys::{KeyColumns, Keys, check_columns, check_partitions};
+pub use changes::{Change, Changes, DELETED, Floors, Marked, OPERATION, chosen, floors, listed};
+pub use keys::{KeyColumns, Keys, check_columns, check_counted, check_partitions};
 pub use space::space;
 
 use crate::failure::Failure;
