@@ -76,7 +76,7 @@ def quoted(name):
 
 def laid_out(spark, frame, reading, trx_seq):
     """The columns of a load: the table's own between ours, all of which may be NULL."""
-    own = [F.expr(BECOMES[column["as"]].format(quoted(column["name"]))).alias(column["name"]) for column in reading["columns"]]
+    own = [F.expr(BECOMES[column["as"]].format(quoted(column["from"]))).alias(column["name"]) for column in reading["columns"]]
     frame = frame.select(F.lit("I").alias("Op"), *own, F.lit(trx_seq).alias("trx_seq"), F.lit(False).alias("_hoodie_is_deleted"))
     nullable = StructType([StructField(field.name, field.dataType, True) for field in frame.schema])
     return spark.createDataFrame([], nullable).union(frame)

@@ -315,7 +315,8 @@ class Spark:
         before = self.native.rows(table)
         self.write(table, rows, "incremental_hudi")
         inserted, updated, deleted, after = json.loads(self.native.run("written", table.folder))
-        if before + inserted - deleted != after:
+        # Of a row that moves to another partition Hudi does not always count the insert.
+        if table.partition in (None, *table.key) and before + inserted - deleted != after:
             differ(table, "spark", f"{before} rows, {inserted} inserted, {updated} updated, {deleted} deleted, {after} rows then")
 
     def read(self, table):

@@ -47,6 +47,8 @@ pub struct Reading {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Read {
     pub name: String,
+    /// Its name in the relation.
+    pub from: String,
     #[serde(rename = "as")]
     pub becomes: Becomes,
 }
@@ -81,9 +83,11 @@ pub fn reading(
             true => (name.clone(), Becomes::Itself),
             false => expression(&name, carried, &column.facts),
         };
-        selected.push(format!("{sql} AS {name}"));
+        let from = from_name(&column.name, columns.len());
+        selected.push(format!("{sql} AS {}", quoted(&from)));
         columns.push(Read {
             name: column.name.clone(),
+            from,
             becomes,
         });
     }
@@ -107,6 +111,14 @@ pub fn reading(
         options,
         predicates,
         columns,
+    }
+}
+
+/// Spark puts a name between quotes as it is.
+fn from_name(name: &str, place: usize) -> String {
+    match name.contains('"') {
+        true => format!("headwater column {place}"),
+        false => name.to_owned(),
     }
 }
 
@@ -399,6 +411,25 @@ mod tests {
             "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET TRANSACTION SNAPSHOT '0003-1'; SET x = 1"
         );
         assert_eq!(read(&load(&[], None), &table(Some(5))).predicates, ["true"]);
+    }
+
+    #[test]
+    fn a_name_that_spark_cannot_quote_is_another_in_the_relation() {
+        let mut table = table(None);
+        table.columns[0].name = "odd \" name".to_owned();
+        let reading = read(&load(&[], None), &table);
+        assert!(
+            reading
+                .relation
+                .starts_with("(SELECT \"odd \"\" name\"::int4 AS \"headwater column 0\", "),
+            "{}",
+            reading.relation
+        );
+        let names = (
+            reading.columns[0].name.as_str(),
+            reading.columns[0].from.as_str(),
+        );
+        assert_eq!(names, ("odd \" name", "headwater column 0"));
     }
 
     #[test]
