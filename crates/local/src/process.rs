@@ -175,8 +175,9 @@ fn in_own_session(command: &mut Command) {
     }
 }
 
+/// Makes the process that this starts die when the thread that starts it does.
 #[allow(unsafe_code)]
-fn die_with_parent(command: &mut Command) {
+pub fn die_with_parent(command: &mut Command) {
     let parent = Pid::this();
     // SAFETY: between fork and exec only prctl and getppid are called, which are async-signal-safe.
     unsafe {

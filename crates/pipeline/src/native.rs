@@ -10,9 +10,9 @@ use crate::problem::Problem;
 use crate::value::list;
 
 /// Connections for one table, unless `numPartitions` says otherwise.
-const LOAD_CONNECTIONS: u32 = 4;
+pub(crate) const LOAD_CONNECTIONS: u32 = 4;
 /// More connections than this do not make a table faster, and a source has few.
-const LOAD_CONNECTIONS_MAX: u32 = 32;
+pub(crate) const LOAD_CONNECTIONS_MAX: u32 = 32;
 const USE_SPARK: &str = "use `\"engine\": \"spark\"` for this table, or remove it";
 
 /// A load by binary COPY.
@@ -66,7 +66,7 @@ fn refused(key: &str, name: &str, predicate: &str) -> Problem {
 }
 
 /// The one table that a `dbtable` names, or `None` for anything else.
-fn one_table(text: &str, schema: &str) -> Option<TableName> {
+pub(crate) fn one_table(text: &str, schema: &str) -> Option<TableName> {
     let text = text.trim();
     if text.contains(['(', ')', ';', ',']) {
         return None;

@@ -215,10 +215,15 @@ pub enum StepWork {
     /// `{run_id}`: this run. `{load_run_id}`: the run whose load is seeded. `{generation}`: the folder of the published
     /// generation (`g=<run_id>`). `{t0}`: the load's T0 as 35 digits. `{change_files}`: the URI of a file that the worker
     /// writes beside the plan, with one Spark SQL query over the change files that it chose, which drops redeliveries and all but
-    /// the newest change of each key.
+    /// the newest change of each key. `{reading}`: the path of a file that the worker writes on its machine: what to read over JDBC,
+    /// and under which snapshot. `{secret_file}`: the file of the source's secret, on the local target.
     SparkSubmit {
         arguments: Vec<String>,
+        /// Of a seed or a merge.
         table: Option<TableWork>,
+        /// Of a load.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        load: Option<JdbcLoad>,
     },
     /// A program and its arguments, with `HEADWATER_*` in its environment. `{run_id}` is replaced.
     Program {
@@ -240,6 +245,19 @@ pub struct Load {
     pub parallelism: u32,
     /// Changes of this table are to be merged later: capture must cover its load.
     pub changes_follow: bool,
+}
+
+/// A full load by Spark's JDBC source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JdbcLoad {
+    pub load: Load,
+    /// SQL that is read in place of the table, as it stands after FROM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relation: Option<String>,
+    /// Options of Spark's JDBC source as the item has them, with names in lower case.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
 }
 
 /// A silver table and where its rows come from.

@@ -4,9 +4,11 @@ use crate::config::script::ScriptStep;
 use crate::config::table::{HudiConfig, ORDERING_COLUMN, TableStep};
 use crate::deployment::Artifact;
 use crate::hudi_options::{TABLE_VERSION, key_generator, table_type};
-use crate::native::resolve;
+use crate::native::{LOAD_CONNECTIONS, LOAD_CONNECTIONS_MAX, one_table, resolve};
 use crate::path::TableName;
-use crate::plan::{Partitioning, PipelineKind, StepWork, TableWork, Target, WriteOperation};
+use crate::plan::{
+    JdbcLoad, Load, Partitioning, PipelineKind, StepWork, TableWork, Target, WriteOperation,
+};
 use crate::planning::Scope;
 use std::collections::BTreeMap;
 
@@ -18,13 +20,9 @@ const FOLDER_SOURCE: &str = "org.apache.hudi.utilities.sources.ParquetDFSSource"
 const QUERY_SOURCE: &str = "org.apache.hudi.utilities.sources.SqlFileBasedSource";
 
 /// Settings of every Spark step, which configuration may not change.
-const CONF: [(&str, &str); 9] = [
+const CONF: [(&str, &str); 8] = [
     ("spark.driver.extraJavaOptions", "-Duser.timezone=UTC"),
     ("spark.executor.extraJavaOptions", "-Duser.timezone=UTC"),
-    (
-        "spark.kryo.registrator",
-        "org.apache.spark.HoodieSparkKryoRegistrar",
-    ),
     // Ancient dates in files that Spark did not write would fail the step; ours are Gregorian throughout.
     ("spark.sql.parquet.datetimeRebaseModeInRead", "CORRECTED"),
     ("spark.sql.parquet.datetimeRebaseModeInWrite", "CORRECTED"),
@@ -37,6 +35,12 @@ const CONF: [(&str, &str); 9] = [
         "org.apache.spark.serializer.KryoSerializer",
     ),
 ];
+
+/// Of steps that bring Hudi's code.
+const HUDI_CONF: [(&str, &str); 1] = [(
+    "spark.kryo.registrator",
+    "org.apache.spark.HoodieSparkKryoRegistrar",
+)];
 
 /// Where Spark finds its code: EMR brings Hudi, a laptop has it in `<home>/jars`.
 struct Runtime {
@@ -85,6 +89,7 @@ fn submit(
     scope: &Scope,
     runtime: &Runtime,
     name: &str,
+    own: &[(&'static str, &'static str)],
     conf: Option<&BTreeMap<String, String>>,
 ) -> Vec<String> {
     let mut arguments = vec!["spark-submit".to_owned()];
@@ -94,7 +99,7 @@ fn submit(
         scope.request.identifier, scope.name
     );
     arguments.extend(["--name".to_owned(), title]);
-    let mut settings: BTreeMap<&str, &str> = CONF.into_iter().collect();
+    let mut settings: BTreeMap<&str, &str> = CONF.into_iter().chain(own.iter().copied()).collect();
     // `spark.serializer` is the one setting of ours that may be chosen otherwise.
     for (name, value) in conf.into_iter().flatten() {
         settings.insert(name, value);
@@ -118,27 +123,61 @@ pub fn load(
     loads: &str,
 ) -> StepWork {
     let runtime = runtime(scope);
-    let mut arguments = submit(scope, &runtime, name, conf_of(scope, step));
+    let mut arguments = submit(scope, &runtime, name, &[], conf_of(scope, step));
     arguments.extend([
         "--jars".to_owned(),
         runtime.jdbc_driver.clone(),
         runtime.jdbc_load.clone(),
     ]);
     let mut flag = |flag: &str, value: &str| arguments.extend([flag.to_owned(), value.to_owned()]);
-    flag("--secret", &scope.database.secret);
-    if let Some(aws) = &scope.deployment.aws {
-        flag("--region", &aws.region);
+    match &scope.deployment.aws {
+        Some(aws) => {
+            flag("--secret", &scope.database.secret);
+            flag("--region", &aws.region);
+        }
+        None => flag("--secret-file", "{secret_file}"),
     }
-    flag("--schema", &table.schema);
-    flag("--table", &table.table);
+    flag("--reading", "{reading}");
     flag("--output", &format!("{loads}/run={{run_id}}"));
     flag("--trx-seq", "{t0}");
-    for (option, value) in &step.spark_jdbc_config {
-        flag("--option", &format!("{option}={value}"));
-    }
     StepWork::SparkSubmit {
         arguments,
         table: None,
+        load: Some(jdbc_load(scope, table, step, loads)),
+    }
+}
+
+/// What is loaded: the step's own table, another that `dbtable` names, or a query.
+fn jdbc_load(scope: &Scope, table: &TableName, step: &TableStep, loads: &str) -> JdbcLoad {
+    let mut options: BTreeMap<String, String> = step
+        .spark_jdbc_config
+        .iter()
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
+        .collect();
+    let query = options
+        .remove("query")
+        .map(|query| format!("({query}) AS queried"));
+    let dbtable = options.remove("dbtable");
+    let named = dbtable
+        .as_deref()
+        .and_then(|text| one_table(text, &table.schema));
+    let relation = match named {
+        Some(_) => None,
+        None => dbtable.or(query),
+    };
+    let wanted = options.remove("numpartitions");
+    let wanted = wanted.and_then(|text| text.parse().ok());
+    JdbcLoad {
+        load: Load {
+            source: named.unwrap_or_else(|| table.clone()),
+            loads: loads.to_owned(),
+            parallelism: wanted
+                .unwrap_or(LOAD_CONNECTIONS)
+                .clamp(1, LOAD_CONNECTIONS_MAX),
+            changes_follow: scope.config.changes_follow() && step.hudi.is_some(),
+        },
+        relation,
+        options,
     }
 }
 
@@ -153,7 +192,7 @@ pub fn table(
 ) -> StepWork {
     let runtime = runtime(scope);
     let seeds = !scope.name.kind().change_driven();
-    let mut arguments = submit(scope, &runtime, name, conf_of(scope, step));
+    let mut arguments = submit(scope, &runtime, name, &HUDI_CONF, conf_of(scope, step));
     arguments.extend(["--jars".to_owned(), runtime.hudi.join(",")]);
     arguments.extend([
         "--class".to_owned(),
@@ -201,6 +240,7 @@ pub fn table(
     StepWork::SparkSubmit {
         arguments,
         table: Some(work),
+        load: None,
     }
 }
 
@@ -345,7 +385,7 @@ fn sync(
 /// A script of a custom pipeline.
 pub fn script(scope: &Scope, name: &str, step: &ScriptStep) -> StepWork {
     let runtime = runtime(scope);
-    let mut arguments = submit(scope, &runtime, name, Some(&step.spark_conf));
+    let mut arguments = submit(scope, &runtime, name, &HUDI_CONF, Some(&step.spark_conf));
     arguments.extend(["--jars".to_owned(), runtime.hudi.join(",")]);
     let mut parts = step.entrypoint.iter();
     if let Some(script) = parts.next() {
@@ -355,5 +395,6 @@ pub fn script(scope: &Scope, name: &str, step: &ScriptStep) -> StepWork {
     StepWork::SparkSubmit {
         arguments,
         table: None,
+        load: None,
     }
 }

@@ -5,6 +5,11 @@
 //!                                                 rows makes a table without commits, as a seed does
 //!   hudi_ground merge FILE FOLDER                 changes of a Parquet file into a table
 //!   hudi_ground read FOLDER FILE                  all rows of a table into a Parquet file
+//!   hudi_ground written FOLDER                    what the newest commit says it inserted, updated and deleted, and the rows then, as JSON
+//!   hudi_ground query PLAN STEP FOLDER FILE T0 [stored]
+//!                                                 the query by which Spark merges a change file into a table; `stored` has it look at
+//!                                                 the table for what is older than a stored row
+//!   hudi_ground load PLAN HOME STEP RUN           the load of the plan's step, by its engine, into `run=<RUN>`; the secret is in HOME
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -12,14 +17,21 @@ use futures::TryStreamExt;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pipeline::deployment::Deployment;
-use pipeline::plan::{Engine, Plan, StepWork};
+use pipeline::plan::{Engine, Plan, StepWork, TableWork};
 use pipeline::planning::PlanRequest;
 use std::error::Error;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use worker::context::{Guard, Silent};
+use worker::failure::Failure;
 use worker::hudi::{self, Layout, Size};
-use worker::silver::Adapter;
-use worker::store::Location;
+use worker::job::Job;
+use worker::load;
+use worker::merge::query::Query;
+use worker::secret::Secrets;
+use worker::silver::{Adapter, Floors, Marked};
+use worker::spark::Submit;
+use worker::store::{self, Location};
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -32,6 +44,13 @@ async fn main() -> Done {
         ["seed", plan, step, file, folder] => seed(plan, step, file, &place(folder)).await,
         ["merge", file, folder] => merge(file, &place(folder)).await,
         ["read", folder, file] => read(&place(folder), file).await,
+        ["written", folder] => written(&place(folder)).await,
+        ["query", plan, step, folder, file, t0] => query(plan, step, folder, file, t0, None).await,
+        ["query", plan, step, folder, file, t0, "stored"] => {
+            let stored = format!("file://{folder}");
+            query(plan, step, folder, file, t0, Some(stored)).await
+        }
+        ["load", plan, home, step, run] => load(plan, Path::new(home), step, run).await,
         _ => Err("see the head of this program's source".into()),
     }
 }
@@ -73,6 +92,88 @@ async fn seed(plan: &str, step: &str, file: &str, folder: &Location) -> Done {
         .await?;
     println!("{instant}");
     Ok(())
+}
+
+async fn written(folder: &Location) -> Done {
+    let table = hudi::open(folder).await?;
+    let newest = table.newest_instant().ok_or("the table has no commit")?;
+    let written = table.written(&newest).await?;
+    let rows = table.size().await?.rows;
+    let counts = [written.inserted, written.updated, written.deleted, rows];
+    println!("{}", serde_json::to_string(&counts)?);
+    Ok(())
+}
+
+async fn query(
+    plan: &str,
+    step: &str,
+    folder: &str,
+    file: &str,
+    t0: &str,
+    stored: Option<String>,
+) -> Done {
+    let plan: Plan = serde_json::from_slice(&fs::read(plan)?)?;
+    let planned = plan.steps.iter().find(|planned| planned.name == step);
+    let Some(StepWork::SparkSubmit {
+        table: Some(work), ..
+    }) = planned.map(|planned| &planned.work)
+    else {
+        return Err(format!("the plan merges no `{step}` by Spark").into());
+    };
+    let path = Path::new(file);
+    let parent = path.parent().ok_or("a file in a folder")?;
+    let name = path.file_name().ok_or("a file")?.to_string_lossy();
+    let work = TableWork {
+        changes: format!("file://{}", parent.display()),
+        ..work.clone()
+    };
+    let floors = Floors {
+        t0: t0.parse()?,
+        applied: None,
+    };
+    let files = [name.into_owned()];
+    let marked = Marked::read(&store::location(&work.changes)?, &files, &floors)?;
+    let query = Query {
+        work: &work,
+        table: &*hudi::open(&place(folder)).await?.schema().await?,
+        files: &files,
+        columns: &marked.columns,
+        floors: &floors,
+        stored,
+    };
+    println!("{}", query.text()?);
+    Ok(())
+}
+
+async fn load(plan: &str, home: &Path, step: &str, run: &str) -> Done {
+    let plan: Plan = serde_json::from_slice(&fs::read(plan)?)?;
+    let planned = plan.steps.iter().find(|planned| planned.name == step);
+    let secrets = home.join("secrets");
+    let job = Job {
+        run_id: run,
+        plan: &plan,
+        secrets: Secrets::Folder(&secrets),
+    };
+    let report = match planned.map(|planned| &planned.work) {
+        Some(StepWork::Load(work)) => load::run(&job, work, &Free, &Silent).await?,
+        Some(StepWork::SparkSubmit {
+            arguments,
+            load: Some(work),
+            ..
+        }) => load::spark::run(&Submit::new(&job, arguments), work, &Free, &Silent).await?,
+        _ => return Err(format!("the plan loads no `{step}`").into()),
+    };
+    println!("{}", serde_json::to_string(&report)?);
+    Ok(())
+}
+
+/// Lets everything pass.
+struct Free;
+
+impl Guard for Free {
+    async fn may_commit(&self) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 async fn merge(file: &str, folder: &Location) -> Done {

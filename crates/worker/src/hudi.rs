@@ -6,10 +6,12 @@ mod between;
 mod columns;
 mod create;
 mod sizes;
+mod written;
 
 pub use columns::columns;
 pub use create::create;
 pub use sizes::{Layout, Size, memory};
+pub use written::Written;
 
 use crate::failure::Failure;
 use crate::store::{self, Location};
@@ -142,6 +144,11 @@ impl HudiTable {
         let write = self.table.upsert(batches).boxed();
         let result = between::passing("merge.between.files", base, self.folder.path(), write).await;
         self.instant_of(result)
+    }
+
+    /// What a commit says that it wrote.
+    pub async fn written(&self, instant: &str) -> Result<Written, Failure> {
+        written::of(&self.table, &self.folder, instant).await
     }
 
     /// Sizes of the state that this handle knows.

@@ -9,6 +9,7 @@ pub mod failure;
 pub mod secret;
 pub mod tally;
 pub mod program;
+pub mod spark;
 pub mod store;
 pub mod types;
 pub mod source;

@@ -9,9 +9,11 @@ mod files;
 mod folder;
 mod moment;
 mod preflight;
+mod reading;
 mod rows;
 mod slices;
 mod snapshot;
+pub mod spark;
 mod tap;
 #[cfg(test)]
 mod tests;
@@ -19,7 +21,9 @@ mod tests;
 use crate::context::{Guard, Progress};
 use crate::failure::Failure;
 use crate::job::Job;
-use crate::source::{self, Table, connect};
+use crate::secret::Secret;
+use crate::source::{Table, connect};
+use crate::types::Carried;
 use copy::Copied;
 use files::{FileLimits, Layout};
 use folder::Folder;
@@ -29,6 +33,7 @@ use pipeline::position::{Manifest, ManifestColumn};
 use pipeline::report::StepReport;
 use pipeline::seq::ChangeSeq;
 use preflight::Cover;
+use reading::From;
 use rows::BatchLimits;
 use snapshot::Snapshot;
 use std::sync::Arc;
@@ -85,15 +90,15 @@ async fn run_within(
         let note = "an earlier attempt of this run had loaded it".to_owned();
         return Ok(report(&folder, &manifest, vec![note]));
     }
-    let secret = job.secret().await?;
-    let client = connect(&secret).await?;
-    let table = source::table(&client, &load.source).await?;
-    let carried = preflight::columns(&table)?;
-    let cover = preflight::cover(&client, job, load, &table).await?;
-    let t0 = t0(&client, limits, job, cover.as_ref()).await?;
-    let snapshot = Snapshot::export(&secret, &table).await?;
-    unchanged(&table, source::table(&client, &load.source).await?)?;
-    drop(client);
+    let from = From::Table(load.source.clone());
+    let Begun {
+        secret,
+        table,
+        carried,
+        cover,
+        t0,
+        snapshot,
+    } = begin(limits, job, load, &from).await?;
 
     let seq = ChangeSeq::new(t0.at, 0);
     let names = table.columns.iter().map(|column| column.name.clone());
@@ -119,7 +124,7 @@ async fn run_within(
         // Neither is given up when the other fails: no thread writes after this.
         let (copied, counted) = tokio::join!(
             copy.run(&secret, &folder.place, progress),
-            snapshot.count(&table)
+            snapshot.count(&table, &from)
         );
         let copied = copied?;
         check(&table, &copied, counted?)?;
@@ -133,6 +138,36 @@ async fn run_within(
     folder.complete(&manifest)?;
     local::kill::point("load.after.manifest");
     Ok(report(&folder, &manifest, notes))
+}
+
+/// A load of which everything is settled but its rows.
+struct Begun {
+    secret: Secret,
+    table: Table,
+    carried: Vec<Carried>,
+    cover: Option<Cover>,
+    t0: T0,
+    snapshot: Snapshot,
+}
+
+/// Preflight, T0, snapshot.
+async fn begin(limits: Limits, job: &Job<'_>, load: &Load, from: &From) -> Result<Begun, Failure> {
+    let secret = job.secret().await?;
+    let client = connect(&secret).await?;
+    let table = from.look(&client, load).await?;
+    let carried = preflight::columns(&table)?;
+    let cover = preflight::cover(&client, job, load, &table).await?;
+    let t0 = t0(&client, limits, job, cover.as_ref()).await?;
+    let snapshot = Snapshot::export(&secret, &table, from).await?;
+    unchanged(&table, from.look(&client, load).await?)?;
+    Ok(Begun {
+        secret,
+        table,
+        carried,
+        cover,
+        t0,
+        snapshot,
+    })
 }
 
 /// As many as are wanted, fewer for a table with very many columns: each column of each connection has buffers.

@@ -3,7 +3,9 @@
 //! Of each batch: pending is written, the Hudi commit made, then applied is written with the instant that came back.
 //! A merge that finds pending looks for a commit after its base: there is one, and the batch was applied; or there is none, and it is done again.
 
+pub mod query;
 mod settle;
+pub mod spark;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +14,7 @@ use crate::failure::Failure;
 use crate::hudi::{self, HudiTable, Layout, RECORD_KEY, Size};
 use crate::job::Job;
 use crate::silver::{self, Adapter, Capture, Change, Changes, Floors, KeyColumns, Silver};
+use crate::spark::Submit;
 use crate::store::{self, Location};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -20,7 +23,7 @@ use futures::TryStreamExt;
 use local::kill;
 use pipeline::change_files;
 use pipeline::config::table::ORDERING_COLUMN;
-use pipeline::plan::{CaptureKind, PipelineKind, TableWork};
+use pipeline::plan::{CaptureKind, Engine, PipelineKind, TableWork};
 use pipeline::position::{Applied, Operation, Pending, Position, Seed};
 use pipeline::report::StepReport;
 use pipeline::seq::ChangeSeq;
@@ -40,6 +43,8 @@ pub struct Limits {
     pub batch_rows: u64,
     /// Bytes of change files in one commit.
     pub batch_bytes: u64,
+    /// Change files in one commit.
+    pub batch_files: usize,
     /// How long the first merge waits for capture to pass the end of the load.
     pub capture_wait: Duration,
     /// Between two looks at capture while waiting.
@@ -52,6 +57,7 @@ impl Limits {
     pub const USUAL: Self = Self {
         batch_rows: 200_000,
         batch_bytes: 64 << 20,
+        batch_files: usize::MAX,
         capture_wait: Duration::from_secs(60),
         capture_poll: Duration::from_millis(500),
         round_poll: Duration::from_secs(3),
@@ -79,17 +85,24 @@ pub async fn run_within(
     limits: &Limits,
 ) -> Result<StepReport, Failure> {
     let silver = Silver::lock(ledger, work).await?;
-    let mut merge = Merge::begin(silver, job, work, limits).await?;
-    match job.plan.kind {
-        PipelineKind::ContinuousHudi => merge.until_cancelled(guard, progress).await?,
-        PipelineKind::IncrementalHudi
-        | PipelineKind::SeedHudi
-        | PipelineKind::JdbcLoad
-        | PipelineKind::Custom => merge.round(guard, progress).await?,
+    let merge = Merge::begin(silver, job, work, Writer::Library, limits).await?;
+    merge.run(guard, progress).await
+}
+
+/// What writes the batches.
+#[derive(Clone, Copy)]
+enum Writer<'a> {
+    Library,
+    Spark(&'a Submit<'a>),
+}
+
+impl Writer<'_> {
+    fn engine(self) -> Engine {
+        match self {
+            Self::Library => Engine::Native,
+            Self::Spark(_) => Engine::Spark,
+        }
     }
-    let space = merge.size.map(|size| silver::space(work, &size));
-    merge.report.notes.extend(space);
-    Ok(merge.report)
 }
 
 /// A merge under way.
@@ -97,6 +110,7 @@ struct Merge<'a, L> {
     silver: Silver<'a, L>,
     job: &'a Job<'a>,
     work: &'a TableWork,
+    writer: Writer<'a>,
     limits: &'a Limits,
     seed: Seed,
     /// The published generation.
@@ -115,6 +129,7 @@ impl<'a, L: Ledger + Clock> Merge<'a, L> {
         mut silver: Silver<'a, L>,
         job: &'a Job<'a>,
         work: &'a TableWork,
+        writer: Writer<'a>,
         limits: &'a Limits,
     ) -> Result<Self, Failure> {
         silver.repair().await?;
@@ -128,7 +143,7 @@ impl<'a, L: Ledger + Clock> Merge<'a, L> {
         let folder = silver.generation(&seed.run_id);
         let table = hudi::open(&folder).await?;
         let schema = table.schema().await?;
-        silver::check_columns(work, &schema)?;
+        silver::check_columns(work, &schema, writer.engine())?;
         check_options(work, &table)?;
         Ok(Self {
             changes: store::location(&work.changes)?,
@@ -137,12 +152,30 @@ impl<'a, L: Ledger + Clock> Merge<'a, L> {
             silver,
             job,
             work,
+            writer,
             limits,
             seed,
             folder,
             report: StepReport::default(),
             size: None,
         })
+    }
+
+    async fn run(
+        mut self,
+        guard: &impl Guard,
+        progress: &impl Progress,
+    ) -> Result<StepReport, Failure> {
+        match self.job.plan.kind {
+            PipelineKind::ContinuousHudi => self.until_cancelled(guard, progress).await?,
+            PipelineKind::IncrementalHudi
+            | PipelineKind::SeedHudi
+            | PipelineKind::JdbcLoad
+            | PipelineKind::Custom => self.round(guard, progress).await?,
+        }
+        let space = self.size.map(|size| silver::space(self.work, &size));
+        self.report.notes.extend(space);
+        Ok(self.report)
     }
 
     fn position(&self) -> Result<Position, Failure> {
@@ -213,9 +246,10 @@ impl<'a, L: Ledger + Clock> Merge<'a, L> {
             if pending.is_empty() {
                 return self.complete(position, capture.heartbeat).await;
             }
+            let most = pending.len().min(self.limits.batch_files);
             let files = silver::chosen(
                 &self.changes,
-                &pending,
+                &pending[..most],
                 self.limits.batch_rows,
                 self.limits.batch_bytes,
             )?;
@@ -273,8 +307,25 @@ impl<'a, L: Ledger + Clock> Merge<'a, L> {
         .hint(hint)
     }
 
-    /// One batch: read, weighed against the table, committed, recorded.
+    /// One batch: read, committed, recorded.
     async fn apply(
+        &mut self,
+        files: Vec<String>,
+        listed: &[String],
+        guard: &impl Guard,
+        progress: &impl Progress,
+    ) -> Result<(), Failure> {
+        match self.writer {
+            Writer::Library => self.apply_here(files, listed, guard, progress).await,
+            Writer::Spark(submit) => {
+                self.apply_by_spark(submit, files, listed, guard, progress)
+                    .await
+            }
+        }
+    }
+
+    /// One batch, weighed against the table before.
+    async fn apply_here(
         &mut self,
         files: Vec<String>,
         listed: &[String],
@@ -302,7 +353,8 @@ impl<'a, L: Ledger + Clock> Merge<'a, L> {
         kill::point("merge.after.pending");
         guard.may_commit().await?;
         let instant = self.commit(&changes, &effect, &before).await?;
-        self.record(&files, &changes, instant).await?;
+        self.record(&files, changes.rows, changes.newest.as_ref(), instant)
+            .await?;
         kill::point("merge.after.position");
         self.count(&changes, &effect);
         progress.add(changes.rows, changes.bytes);
@@ -374,19 +426,16 @@ impl<'a, L: Ledger + Clock> Merge<'a, L> {
     async fn record(
         &mut self,
         files: &[String],
-        changes: &Changes,
+        rows: u64,
+        read: Option<&ChangeSeq>,
         instant: Option<String>,
     ) -> Result<(), Failure> {
         let position = self.position()?;
         let applied = files.last().map(|file| Applied {
             file: file.clone(),
-            trx_seq: newest(
-                &self.seed.t0,
-                position.applied.as_ref(),
-                changes.newest.as_ref(),
-            ),
+            trx_seq: newest(&self.seed.t0, position.applied.as_ref(), read),
             instant,
-            rows: changes.rows,
+            rows,
         });
         self.silver
             .write(&Position {

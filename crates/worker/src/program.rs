@@ -1,19 +1,29 @@
-//! A step that is a program: a script of a custom pipeline, or spark-submit. It is told where the lake is by its environment.
+//! A step that is a program: a script of a custom pipeline, or spark-submit. It is told where the lake is by its environment, and
+//! ends when the step may not go on.
 
+use crate::context::Guard;
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::store;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use pipeline::report::StepReport;
 use pipeline::time::Timestamp;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::Permissions;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tasks::step::GUARD_INTERVAL_SECONDS;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Lines of stderr that a failure keeps: the last ones say why.
 const ROOT_CAUSE_LINES_MAX: usize = 20;
@@ -24,43 +34,188 @@ const LINE_BYTES_MAX: usize = 4 * LINE_CHARACTERS_MAX;
 /// Programs whose first argument is a script, as plans begin with them.
 const INTERPRETERS: [&str; 2] = ["python3", "sh"];
 /// Stands for the run's id in arguments.
-const RUN_ID_TOKEN: &str = "{run_id}";
+pub const RUN_ID_TOKEN: &str = "{run_id}";
+/// Between two looks at whether a program may go on.
+pub const LOOK: Duration = Duration::from_secs(GUARD_INTERVAL_SECONDS);
+/// From SIGTERM to SIGKILL.
+const GRACE: Duration = Duration::from_secs(10);
 
-/// Runs the program to its end. Its output is the step's output.
+/// Programs that this process watches now.
+static WATCHED: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether a program is watched: then it is ended, with its step, by who watches it.
+pub fn is_watched() -> bool {
+    WATCHED.load(Ordering::Relaxed) > 0
+}
+
+/// Runs a script to its end.
 pub async fn run(
     job: &Job<'_>,
     arguments: &[String],
     complete_through: Option<Timestamp>,
+    guard: &impl Guard,
 ) -> Result<StepReport, Failure> {
     let mut arguments: Vec<String> = arguments
         .iter()
         .map(|argument| argument.replace(RUN_ID_TOKEN, job.run_id))
         .collect();
+    let named = arguments.get(1).or(arguments.first());
+    let named = named.cloned().unwrap_or_default();
     let _fetched = fetch(&mut arguments)?;
+    let environment = environment(job, complete_through);
+    let told = Told {
+        named: &named,
+        says: Says::OnStderr,
+    };
+    execute(&arguments, environment, told, guard, LOOK).await?;
+    Ok(StepReport::default())
+}
+
+/// What a failure says of a program.
+#[derive(Clone, Copy)]
+pub struct Told<'a> {
+    /// What it is called.
+    pub named: &'a str,
+    pub says: Says,
+}
+
+/// Where a program says what went wrong.
+#[derive(Clone, Copy)]
+pub enum Says {
+    /// In the last lines of stderr.
+    OnStderr,
+    /// In those lines of stdout and stderr for which this holds.
+    OnBoth(fn(&str) -> bool),
+}
+
+impl Says {
+    fn tells(self, line: &str) -> bool {
+        match self {
+            Self::OnStderr => true,
+            Self::OnBoth(telling) => telling(line),
+        }
+    }
+}
+
+/// Runs a program to its end. Its output is the step's output. It is not begun, or is ended, when
+/// the guard says so, and when this process is told to end or dies.
+pub async fn execute(
+    arguments: &[String],
+    environment: Vec<(&'static str, String)>,
+    told: Told<'_>,
+    guard: &impl Guard,
+    look: Duration,
+) -> Result<(), Failure> {
     let Some((program, rest)) = arguments.split_first() else {
         return Err(Failure::new("ProgramMissing", "the step names no program"));
     };
+    guard.may_commit().await?;
     let mut command = Command::new(program);
     command
         .args(rest)
-        .envs(environment(job, complete_through))
+        .envs(environment)
         .stdin(Stdio::null())
+        .stdout(match told.says {
+            Says::OnStderr => Stdio::inherit(),
+            Says::OnBoth(_) => Stdio::piped(),
+        })
         .stderr(Stdio::piped())
+        .process_group(0)
         .kill_on_drop(true);
+    local::process::die_with_parent(command.as_std_mut());
     let mut child = command
         .spawn()
         .map_err(|error| not_started(program, &error))?;
-    let last = match child.stderr.take() {
-        Some(stderr) => pass_on(stderr).await,
-        None => Vec::new(),
+    let group = child.id();
+    let (status, last) = {
+        let _watched = Watched::begin();
+        let mut ended = pin!(end_of(&mut child, told.says));
+        let stop = tokio::select! {
+            ended = &mut ended => Ok(ended),
+            stop = over(guard, look) => Err(stop),
+            stop = told_to_end() => Err(stop),
+        };
+        match stop {
+            Ok(ended) => ended,
+            Err(stop) => {
+                send(group, Signal::SIGTERM);
+                let _ = tokio::time::timeout(GRACE, &mut ended).await;
+                // Also what it started and left behind.
+                send(group, Signal::SIGKILL);
+                return Err(stop);
+            }
+        }
     };
-    let status = child.wait().await.map_err(|error| {
+    let status = status.map_err(|error| {
         Failure::new("ProgramLost", format!("`{program}` was lost")).caused_by(&error)
     })?;
-    if status.success() {
-        Ok(StepReport::default())
-    } else {
-        Err(failed(rest.first().unwrap_or(program), status, last))
+    match status.success() {
+        true => Ok(()),
+        false => Err(failed(told.named, status, last)),
+    }
+}
+
+/// Counts while it lives.
+struct Watched;
+
+impl Watched {
+    fn begin() -> Self {
+        WATCHED.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        WATCHED.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn end_of(child: &mut Child, says: Says) -> (std::io::Result<ExitStatus>, Vec<String>) {
+    let last = RefCell::new(VecDeque::new());
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    tokio::join!(
+        async {
+            if let Some(stdout) = stdout {
+                pass_on(stdout, std::io::stdout(), says, &last).await;
+            }
+        },
+        async {
+            if let Some(stderr) = stderr {
+                pass_on(stderr, std::io::stderr(), says, &last).await;
+            }
+        }
+    );
+    (child.wait().await, last.into_inner().into())
+}
+
+/// Why a program may not go on, once it may not. A ledger that cannot be reached is waited for: the program's own commits are few.
+async fn over(guard: &impl Guard, look: Duration) -> Failure {
+    loop {
+        tokio::time::sleep(look).await;
+        match guard.may_commit().await {
+            Ok(()) => {}
+            Err(failure) if failure.error == "LedgerUnreachable" => {}
+            Err(failure) => return failure,
+        }
+    }
+}
+
+/// Whoever ends this process ends the program too.
+async fn told_to_end() -> Failure {
+    match signal(SignalKind::terminate()) {
+        Ok(mut told) => {
+            told.recv().await;
+            Failure::new("Terminated", "the step was told to end")
+        }
+        Err(_) => std::future::pending().await,
+    }
+}
+
+fn send(group: Option<u32>, signal: Signal) {
+    if let Some(Ok(group)) = group.map(i32::try_from) {
+        // A group that is gone needs no signal.
+        let _ = killpg(Pid::from_raw(group), signal);
     }
 }
 
@@ -92,7 +247,11 @@ fn fetch(arguments: &mut [String]) -> Result<Option<TempDir>, Failure> {
     Ok(Some(folder))
 }
 
-fn environment(job: &Job<'_>, complete_through: Option<Timestamp>) -> Vec<(&'static str, String)> {
+/// What a program is told of the lake and of its run.
+pub fn environment(
+    job: &Job<'_>,
+    complete_through: Option<Timestamp>,
+) -> Vec<(&'static str, String)> {
     let zones = &job.plan.zones;
     let mut variables = vec![
         ("HEADWATER_BRONZE_URI", zones.bronze.clone()),
@@ -104,35 +263,38 @@ fn environment(job: &Job<'_>, complete_through: Option<Timestamp>) -> Vec<(&'sta
     variables
 }
 
-/// Writes what comes to our own stderr as it is, and keeps the last lines.
-async fn pass_on(stderr: impl AsyncRead + Unpin) -> Vec<String> {
-    let mut reader = BufReader::new(stderr);
-    let mut last = VecDeque::new();
+/// Writes what comes to our own output as it is, and keeps the last lines that tell something.
+async fn pass_on(
+    from: impl AsyncRead + Unpin,
+    mut to: impl Write,
+    says: Says,
+    last: &RefCell<VecDeque<String>>,
+) {
+    let mut reader = BufReader::new(from);
     let mut line = Vec::new();
     // A pipe that breaks ends like one that was closed: the exit status says what happened.
     while let Ok(bytes) = reader.fill_buf().await
         && !bytes.is_empty()
     {
-        let _ = std::io::stderr().write_all(bytes);
+        let _ = to.write_all(bytes);
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let room = LINE_BYTES_MAX.saturating_sub(line.len());
             line.extend_from_slice(&piece[..piece.len().min(room)]);
             if piece.ends_with(b"\n") {
-                keep(&mut last, &line);
+                keep(&mut last.borrow_mut(), &line, says);
                 line.clear();
             }
         }
         let passed = bytes.len();
         reader.consume(passed);
     }
-    keep(&mut last, &line);
-    last.into()
+    keep(&mut last.borrow_mut(), &line, says);
 }
 
-fn keep(last: &mut VecDeque<String>, line: &[u8]) {
+fn keep(last: &mut VecDeque<String>, line: &[u8], says: Says) {
     let text = String::from_utf8_lossy(line);
     let text = text.trim_end();
-    if text.is_empty() {
+    if text.is_empty() || !says.tells(text) {
         return;
     }
     last.push_back(text.chars().take(LINE_CHARACTERS_MAX).collect());
@@ -186,6 +348,14 @@ mod tests {
         plan(&items, &Deployment::local("/home"), &request).expect("a plan")
     }
 
+    struct Free;
+
+    impl Guard for Free {
+        async fn may_commit(&self) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
     async fn run_shell(script: &str) -> Result<StepReport, Failure> {
         let plan = custom();
         let job = Job {
@@ -194,7 +364,7 @@ mod tests {
             secrets: crate::secret::Secrets::Folder(std::path::Path::new("/nowhere")),
         };
         let arguments = ["sh", "-c", script, "{run_id}"].map(str::to_owned);
-        run(&job, &arguments, Some(Timestamp(0))).await
+        run(&job, &arguments, Some(Timestamp(0)), &Free).await
     }
 
     #[tokio::test]
@@ -255,6 +425,55 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_program_and_what_it_started_end_when_the_step_may_not_go_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let marker = folder.path().join("inner");
+        // The shell inside outlives the one that a signal to a single process would end.
+        let script = format!(
+            "sh -c 'echo $$ >{0}; exec sleep 600' & wait",
+            marker.display()
+        );
+        let arguments = ["sh", "-c", &script].map(str::to_owned);
+        let cancelled = CancelledWhenThere(&marker);
+        let look = Duration::from_millis(5);
+        let told = Told {
+            named: "sh",
+            says: Says::OnStderr,
+        };
+        let failure = execute(&arguments, Vec::new(), told, &cancelled, look).await;
+        assert_eq!(failure.expect_err("it is ended").error, "Cancelled");
+        let inner = std::fs::read_to_string(&marker).expect("it had begun");
+        let inner = Pid::from_raw(inner.trim().parse().expect("a process id"));
+        for _ in 0..1000 {
+            if is_gone(inner) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("the inner program outlived the step");
+    }
+
+    /// Gone, or dead and not yet collected by who inherited it.
+    fn is_gone(process: Pid) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{process}/stat"));
+        status.map_or(true, |status| status.contains(") Z "))
+    }
+
+    /// Lets a program begin, and go on until it has written a process id.
+    struct CancelledWhenThere<'a>(&'a std::path::Path);
+
+    impl Guard for CancelledWhenThere<'_> {
+        async fn may_commit(&self) -> Result<(), Failure> {
+            match std::fs::read_to_string(self.0) {
+                Ok(text) if text.ends_with('\n') => {
+                    Err(Failure::new("Cancelled", "run `r` was cancelled"))
+                }
+                _ => Ok(()),
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn a_program_that_is_not_there_is_named() {
         let plan = custom();
         let job = Job {
@@ -262,7 +481,7 @@ mod tests {
             plan: &plan,
             secrets: crate::secret::Secrets::Folder(std::path::Path::new("/nowhere")),
         };
-        let failure = run(&job, &["/no/such/program".to_owned()], None)
+        let failure = run(&job, &["/no/such/program".to_owned()], None, &Free)
             .await
             .expect_err("it fails");
         assert_eq!(failure.error, "ProgramMissing");

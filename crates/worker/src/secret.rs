@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use serde::Deserialize;
 use std::fmt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[derive(Clone, Deserialize)]
 pub struct Secret {
@@ -34,6 +34,15 @@ pub enum Secrets<'a> {
 }
 
 impl Secrets<'_> {
+    /// The file of a secret, where secrets are files.
+    pub fn file(self, name: &str) -> Option<PathBuf> {
+        match self {
+            Self::Folder(folder) => Some(file(folder, name)),
+            #[cfg(feature = "aws")]
+            Self::Manager(_) => None,
+        }
+    }
+
     pub async fn read(self, name: &str) -> Result<Secret, Failure> {
         match self {
             Self::Folder(folder) => Secret::read(folder, name),
@@ -53,10 +62,14 @@ impl Secrets<'_> {
     }
 }
 
+fn file(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{}.json", pipeline::path::segment(name)))
+}
+
 impl Secret {
     /// Reads `<folder>/<name>.json`, which only its owner may read.
     pub fn read(folder: &Path, name: &str) -> Result<Self, Failure> {
-        let path = folder.join(format!("{}.json", pipeline::path::segment(name)));
+        let path = file(folder, name);
         let shown = path.display();
         let missing = |error: std::io::Error| {
             Failure::new(

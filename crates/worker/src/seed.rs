@@ -5,6 +5,7 @@
 
 mod distinct;
 mod load;
+pub mod spark;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +40,37 @@ pub async fn run(
     guard: &impl Guard,
     progress: &impl Progress,
 ) -> Result<StepReport, Failure> {
+    let mut ready = match begin(ledger, job, work, Engine::Native).await? {
+        Begun::Published(report) => return Ok(report),
+        Begun::Ready(ready) => *ready,
+    };
+    let size = build(&ready.silver, job, work, &ready.load, guard, progress).await?;
+    check(work, ready.distinct, &size)?;
+    ready.publish(job, Engine::Native, guard).await?;
+    Ok(ready.report(work, size))
+}
+
+/// A seed whose generation is to be built, or was published by an earlier attempt.
+enum Begun<'a, L> {
+    Published(StepReport),
+    Ready(Box<Ready<'a, L>>),
+}
+
+/// A seed that is written down as begun.
+struct Ready<'a, L> {
+    silver: Silver<'a, L>,
+    load: CompleteLoad,
+    /// Keys of the load: each has one row.
+    distinct: u64,
+}
+
+/// Everything before the generation is built.
+async fn begin<'a, L: Ledger + Clock>(
+    ledger: &'a L,
+    job: &Job<'_>,
+    work: &'a TableWork,
+    engine: Engine,
+) -> Result<Begun<'a, L>, Failure> {
     let mut silver = Silver::lock(ledger, work).await?;
     silver.repair().await?;
     if let Some(seed) = silver.seed()
@@ -46,10 +78,11 @@ pub async fn run(
     {
         let manifest = load::manifest_of(work, &seed.load_run_id)?;
         let table = hudi::open(&silver.generation(job.run_id)).await?;
-        return Ok(report(work, &manifest, seed.rows, table.size().await?));
+        let report = report(work, &manifest, seed.rows, table.size().await?);
+        return Ok(Begun::Published(report));
     }
     let load = load::newest(work)?;
-    refuse(job, work, &load, silver.seed())?;
+    refuse(job, work, &load, silver.seed(), engine)?;
     let keys = KeyColumns::of(work);
     let distinct = distinct::count(work, &load, &keys)?;
     if distinct != load.manifest.rows {
@@ -63,10 +96,12 @@ pub async fn run(
         .hint(work.reload()));
     }
     silver.begin(pending(job.run_id)).await?;
-    let size = build(&silver, job, work, &load, guard, progress).await?;
-    check(work, distinct, &size)?;
-    publish(&mut silver, job, &load.manifest, guard).await?;
-    Ok(report(work, &load.manifest, distinct, size))
+    silver.remove_generation(job.run_id)?;
+    Ok(Begun::Ready(Box::new(Ready {
+        silver,
+        load,
+        distinct,
+    })))
 }
 
 fn pending(run_id: &str) -> Pending {
@@ -85,6 +120,7 @@ fn refuse(
     work: &TableWork,
     load: &CompleteLoad,
     published: Option<&Seed>,
+    engine: Engine,
 ) -> Result<(), Failure> {
     let manifest = &load.manifest;
     if work.primary_key.is_empty() {
@@ -97,7 +133,7 @@ fn refuse(
         )
         .hint("name them in `hudi_config.primary_key` of this table"));
     }
-    check_columns(work, &load.schema)?;
+    check_columns(work, &load.schema, engine)?;
     if let Some(published) = published
         && manifest.run_id != published.load_run_id
         && manifest.t0 <= published.t0
@@ -144,7 +180,6 @@ async fn build<L: Ledger>(
     progress: &impl Progress,
 ) -> Result<Size, Failure> {
     let folder = silver.generation(job.run_id);
-    silver.remove_generation(job.run_id)?;
     guard.may_commit().await?;
     progress.expect(load.manifest.rows);
     let columns = hudi::columns(&load.schema);
@@ -222,11 +257,27 @@ fn check(work: &TableWork, distinct: u64, size: &Size) -> Result<(), Failure> {
     .hint(work.reload()))
 }
 
+impl<L: Ledger + Clock> Ready<'_, L> {
+    async fn publish(
+        &mut self,
+        job: &Job<'_>,
+        engine: Engine,
+        guard: &impl Guard,
+    ) -> Result<(), Failure> {
+        publish(&mut self.silver, job, &self.load.manifest, engine, guard).await
+    }
+
+    fn report(&self, work: &TableWork, size: Size) -> StepReport {
+        report(work, &self.load.manifest, self.distinct, size)
+    }
+}
+
 /// Publishes: the position record first, which is what counts; then the pointer that follows it.
 async fn publish<L: Ledger + Clock>(
     silver: &mut Silver<'_, L>,
     job: &Job<'_>,
     manifest: &Manifest,
+    engine: Engine,
     guard: &impl Guard,
 ) -> Result<(), Failure> {
     let before = silver.seed().map(|seed| seed.run_id.clone());
@@ -245,7 +296,7 @@ async fn publish<L: Ledger + Clock>(
             }),
             applied: None,
             complete_through: Some(manifest.t0.timestamp()),
-            engine: Engine::Native,
+            engine,
             pending: None,
             needs_reseed: None,
         })

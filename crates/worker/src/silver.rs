@@ -12,8 +12,8 @@ pub(crate) mod testbed;
 
 pub use adapt::Adapter;
 pub use capture::Capture;
-pub use changes::{Change, Changes, Floors, chosen, floors, listed};
-pub use keys::{KeyColumns, Keys, check_columns, check_partitions};
+pub use changes::{Change, Changes, Floors, Marked, chosen, floors, listed};
+pub use keys::{KeyColumns, Keys, check_columns, check_counted, check_partitions};
 pub use space::space;
 
 use crate::failure::Failure;
@@ -24,12 +24,16 @@ use pipeline::plan::{Engine, TableWork};
 use pipeline::position::{Operation, Pending, Position, Published, Seed};
 use pipeline::time::Timestamp;
 use std::io;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tasks::port::{Clock, Ledger};
 use tasks::record::Versioned;
 
 /// Held by the one process that writes the table.
 const LOCK_FILE: &str = ".headwater.lock";
+/// Looks for a free lock, and the pause between two.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 const SCHEMA_VERSION: u32 = 1;
 
 /// A silver table while this process alone may write it.
@@ -223,7 +227,7 @@ fn lock(folder: &Location) -> Result<Option<Lock>, Failure> {
         return Ok(None);
     };
     std::fs::create_dir_all(path)
-        .and_then(|()| lock::try_hold(&path.join(LOCK_FILE)))
+        .and_then(|()| hold_soon(&path.join(LOCK_FILE)))
         .map_err(|error| unusable(&folder.join(LOCK_FILE), &error))?
         .map(Some)
         .ok_or_else(|| {
@@ -233,6 +237,17 @@ fn lock(folder: &Location) -> Result<Option<Lock>, Failure> {
             )
             .hint("wait until it has ended: headwater runs")
         })
+}
+
+/// The lock, unless a process keeps it. A program that is just being started has a copy of every lock of who starts it, until it runs.
+fn hold_soon(path: &Path) -> io::Result<Option<Lock>> {
+    for _ in 1..LOCK_TRIES {
+        if let Some(lock) = lock::try_hold(path)? {
+            return Ok(Some(lock));
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
+    lock::try_hold(path)
 }
 
 /// When the last commit to a generation was begun or made; the beginning of time when it has no timeline.

@@ -6,6 +6,7 @@ mod tests;
 use crate::context::Guard;
 use crate::failure::Failure;
 use crate::job::Job;
+use crate::spark::Submit;
 use crate::tally::Tally;
 use crate::world::World;
 use crate::{busy, load, merge, program, seed};
@@ -142,11 +143,22 @@ async fn work(
         StepWork::Load(work) => load::run(&job, work, guard, progress).await,
         StepWork::Seed(work) => seed::run(world, &job, work, guard, progress).await,
         StepWork::Merge(work) => merge::run(world, &job, work, guard, progress).await,
-        StepWork::Program { arguments } => program(world, &job, arguments).await,
-        StepWork::SparkSubmit { arguments, table } => match (table, &step.table) {
-            (None, None) => program(world, &job, arguments).await,
-            _ => Err(spark_table(step)),
-        },
+        StepWork::Program { arguments } => program(world, &job, arguments, guard).await,
+        StepWork::SparkSubmit {
+            arguments,
+            table,
+            load,
+        } => {
+            let submit = Submit::new(&job, arguments);
+            match (load, table) {
+                (Some(load), _) => load::spark::run(&submit, load, guard, progress).await,
+                (None, Some(work)) if frozen.plan.kind.change_driven() => {
+                    merge::spark::run(world, &submit, work, guard, progress).await
+                }
+                (None, Some(work)) => seed::spark::run(world, &submit, work, guard, progress).await,
+                (None, None) => program(world, &job, arguments, guard).await,
+            }
+        }
     }
 }
 
@@ -154,20 +166,12 @@ async fn program(
     world: &World,
     job: &Job<'_>,
     arguments: &[String],
+    guard: &impl Guard,
 ) -> Result<StepReport, Failure> {
     let complete_through = complete_through(world, &job.plan.identifier)
         .await
         .map_err(|error| Failure::new("LedgerUnreachable", error.to_string()))?;
-    program::run(job, arguments, complete_through).await
-}
-
-/// Loads, seeds and merges of the spark engine are planned, and not run yet.
-fn spark_table(step: &PlannedStep) -> Failure {
-    Failure::new(
-        "SparkTable",
-        format!("`{}` is a table of the spark engine, which this worker does not run", step.name),
-    )
-    .hint("use `\"engine\": \"native\"` for it, or `--engine native`; `headwater plan --engine spark` prints what spark would run")
+    program::run(job, arguments, complete_through, guard).await
 }
 
 fn stopped(stop: Stop) -> Failure {
@@ -215,6 +219,8 @@ impl Claimed {
                 std::thread::sleep(interval);
                 match runtime.block_on(may_go_on(&*self.world, &self.claim)) {
                     Ok(()) | Err(Stop::Ledger(_)) => {}
+                    // Who watches the program ends it first.
+                    Err(_) if program::is_watched() => {}
                     Err(stop) => {
                         eprintln!("{}", stopped(stop).text());
                         std::process::exit(1);

@@ -3,7 +3,7 @@
 use super::Merge;
 use crate::failure::Failure;
 use crate::hudi;
-use crate::silver;
+use crate::silver::{self, Marked};
 use pipeline::position::Operation;
 use tasks::port::{Clock, Ledger};
 
@@ -27,8 +27,14 @@ impl<L: Ledger + Clock> Merge<'_, L> {
         let position = self.position()?;
         let listed = silver::listed(&self.changes)?;
         let floors = silver::floors(&self.seed.t0, position.applied.as_ref(), &listed);
-        let changes = self.read(&pending.files, &floors)?;
-        self.record(&pending.files, &changes, Some(instant)).await?;
+        let marked = Marked::read(&self.changes, &pending.files, &floors)?;
+        self.record(
+            &pending.files,
+            marked.rows,
+            marked.newest.as_ref(),
+            Some(instant),
+        )
+        .await?;
         self.report.rows_after = Some(size.rows);
         self.report.notes.push(format!(
             "{} change files were applied by an attempt that was broken off",

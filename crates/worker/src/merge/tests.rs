@@ -1,5 +1,6 @@
 //! Merges of hand-made change files.
 
+mod spark;
 mod types;
 
 use crate::failure::Failure;

@@ -1,5 +1,7 @@
 //! Seeds of hand-made loads.
 
+mod spark;
+
 use crate::failure::Failure;
 use crate::hudi;
 use crate::silver::testbed::{Commits, EPOCH, Lake, NOON, rows, with_marks};

@@ -6,8 +6,9 @@ use crate::store::{Location, Measured};
 use crate::types::{IS_DELETED, OP, TRX_SEQ};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
 use arrow::compute::{cast, interleave};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pipeline::position::Applied;
 use pipeline::seq::ChangeSeq;
@@ -90,6 +91,70 @@ pub fn floors(t0: &ChangeSeq, applied: Option<&Applied>, listed: &[String]) -> F
         applied: applied
             .filter(one_stream)
             .map(|applied| applied.trx_seq.clone()),
+    }
+}
+
+impl Floors {
+    fn covers(&self, seq: &str) -> bool {
+        let applied = self.applied.as_ref().map(ChangeSeq::as_str);
+        seq < self.t0.as_str() || applied.is_some_and(|applied| seq <= applied)
+    }
+}
+
+/// What a batch of files says of itself, without its rows.
+pub struct Marked {
+    pub rows: u64,
+    pub bytes: u64,
+    /// Rows that the load held or that were applied before.
+    pub dropped: u64,
+    /// The newest change of all, dropped ones too.
+    pub newest: Option<ChangeSeq>,
+    /// The columns of each file.
+    pub columns: Vec<SchemaRef>,
+}
+
+impl Marked {
+    /// Reads of all files what orders their changes: where one cannot be read there is nothing.
+    pub fn read(folder: &Location, files: &[String], floors: &Floors) -> Result<Self, Failure> {
+        let mut marked = Self {
+            rows: 0,
+            bytes: 0,
+            dropped: 0,
+            newest: None,
+            columns: Vec::new(),
+        };
+        for file in files {
+            marked
+                .add(folder, file, floors)
+                .map_err(|why| damaged(folder, file, why))?;
+        }
+        Ok(marked)
+    }
+
+    fn add(&mut self, folder: &Location, file: &str, floors: &Floors) -> Result<(), String> {
+        fn text(error: impl std::fmt::Display) -> String {
+            error.to_string()
+        }
+        let place = folder.join(file);
+        self.bytes += place.bytes().map_err(text)?;
+        let opened = place.open().map_err(text)?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(opened).map_err(text)?;
+        let own = builder.schema().fields().clone();
+        self.columns.push(Arc::new(Schema::new(own)));
+        let marks = [OP, TRX_SEQ, IS_DELETED];
+        let mask = ProjectionMask::columns(builder.parquet_schema(), marks);
+        for batch in builder.with_projection(mask).build().map_err(text)? {
+            let marks = Marks::of(&batch.map_err(text)?)?;
+            for seq in marks.seqs.iter().flatten() {
+                self.rows += 1;
+                self.dropped += u64::from(floors.covers(seq));
+                let newest = self.newest.as_ref().map(ChangeSeq::as_str);
+                if newest.is_none_or(|newest| newest < seq) {
+                    self.newest = Some(seq.parse().map_err(text)?);
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -186,8 +251,7 @@ impl Changes {
                     Failure::new("ChangeFileUnreadable", error.to_string())
                 })?);
             }
-            let applied = floors.applied.as_ref().map(ChangeSeq::as_str);
-            if seq < floors.t0.as_str() || applied.is_some_and(|applied| seq <= applied) {
+            if floors.covers(seq) {
                 self.dropped += 1;
                 continue;
             }

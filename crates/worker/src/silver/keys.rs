@@ -5,7 +5,7 @@ use arrow::array::{Array, AsArray, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Schema};
 use arrow::record_batch::RecordBatch;
-use pipeline::plan::{Partitioning, TableWork};
+use pipeline::plan::{Engine, Partitioning, TableType, TableWork};
 
 /// What Hudi writes for an empty part of a key, and for NULL.
 const EMPTY: &str = "__empty__";
@@ -19,7 +19,7 @@ pub struct KeyColumns {
 }
 
 /// Why the columns cannot be held, before anything is written.
-pub fn check_columns(work: &TableWork, schema: &Schema) -> Result<(), Failure> {
+pub fn check_columns(work: &TableWork, schema: &Schema, engine: Engine) -> Result<(), Failure> {
     for field in schema.fields() {
         let name = field.name();
         if !legal(name) || name.starts_with("_hoodie_") && name != "_hoodie_is_deleted" {
@@ -34,7 +34,7 @@ pub fn check_columns(work: &TableWork, schema: &Schema) -> Result<(), Failure> {
         }
     }
     if let Partitioning::By(columns) = &work.partitioning {
-        if columns.len() > 1 && work.primary_key.len() == 1 {
+        if engine == Engine::Native && columns.len() > 1 && work.primary_key.len() == 1 {
             return Err(unsupported(
                 "PartitioningUnsupported",
                 format!(
@@ -45,19 +45,36 @@ pub fn check_columns(work: &TableWork, schema: &Schema) -> Result<(), Failure> {
         }
         for name in columns {
             typed(work, schema, name, "partition column", |kind| {
-                matches!(kind, DataType::Utf8 | DataType::Int32 | DataType::Int64)
+                engine == Engine::Spark
+                    || matches!(kind, DataType::Utf8 | DataType::Int32 | DataType::Int64)
             })?;
         }
     }
     for name in &work.primary_key {
         typed(work, schema, name, "key column", |kind| {
-            matches!(
-                kind,
-                DataType::Utf8 | DataType::Int32 | DataType::Int64 | DataType::Boolean
-            )
+            engine == Engine::Spark
+                || matches!(
+                    kind,
+                    DataType::Utf8 | DataType::Int32 | DataType::Int64 | DataType::Boolean
+                )
         })?;
     }
     Ok(())
+}
+
+/// The rows of a table are counted by its base files: one that has others is not.
+pub fn check_counted(work: &TableWork) -> Result<(), Failure> {
+    match work.table_type {
+        TableType::CopyOnWrite => Ok(()),
+        TableType::MergeOnRead => Err(Failure::new(
+            "TableTypeUnsupported",
+            format!(
+                "`{}` is a table whose rows the worker cannot count: MERGE_ON_READ",
+                work.target_table
+            ),
+        )
+        .hint("set `hudi_config.table_type` to COPY_ON_WRITE, or remove it")),
+    }
 }
 
 /// A partition is a folder of its value's name: some values are no name of a folder.

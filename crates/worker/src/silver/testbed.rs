@@ -436,3 +436,35 @@ fn plan(zones: Zones) -> Plan {
         code: BTreeMap::new(),
     }
 }
+
+/// A program in the place of spark-submit. It writes its arguments to `told` beside itself, one in a line, and then does this.
+pub struct SparkProgram {
+    folder: tempfile::TempDir,
+}
+
+impl SparkProgram {
+    pub fn doing(what: &str) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spark-submit");
+        let script =
+            format!("#!/bin/sh\nprintf '%s\\n' \"$@\" >\"$(dirname \"$0\")/told\"\n{what}\n");
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Self { folder }
+    }
+
+    /// Its name, then these.
+    pub fn arguments(&self, others: &[&str]) -> Vec<String> {
+        let program = self.folder.path().join("spark-submit");
+        let others = others.iter().map(|argument| (*argument).to_owned());
+        std::iter::once(program.display().to_string())
+            .chain(others)
+            .collect()
+    }
+
+    /// What it was given when it was last run, if it was.
+    pub fn told(&self) -> Option<String> {
+        std::fs::read_to_string(self.folder.path().join("told")).ok()
+    }
+}

@@ -5,6 +5,7 @@ mod kinds;
 mod limits;
 mod moment;
 mod runs;
+mod spark;
 mod types;
 
 use super::{LIMITS, Limits, run_within};

@@ -260,6 +260,21 @@ fn statements() -> String {
     sql
 }
 
+/// For `scripts/interop`, which has Spark load them.
+#[test]
+fn the_values_are_written_down_for_scripts() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/load/tests/types.sql");
+    let statements = statements().replace(";INSERT", ";\nINSERT");
+    if std::env::var_os("RENEW").is_some() {
+        fs::write(path, &statements).expect("a file");
+    }
+    let written = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        written == statements,
+        "RENEW=1 cargo test -p worker load::tests::types"
+    );
+}
+
 #[tokio::test]
 async fn every_type_arrives_as_the_servers_own_text_says() {
     let tested: Vec<&str> = BUILT_IN_VALUES.iter().map(|(name, _)| *name).collect();
