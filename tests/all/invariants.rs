@@ -1,6 +1,6 @@
 //! What must hold when everything has come to rest, whatever went wrong on the way.
 
-use crate::scenarios::simulation;
+use crate::scenarios::{empty_world, simulation};
 use pipeline::run::{Run, RunStatus};
 use sim::worker::at_once;
 use sim::{Effect, Fault, World};
@@ -71,7 +71,7 @@ fn records(world: &World, partition: &str) -> Vec<(String, serde_json::Value)> {
 
 /// Runs a story once without faults, then once for each port call of it and each effect. Gives the number of faults.
 pub fn faults_of(story: impl Fn(&World)) -> u32 {
-    let calm = World::default();
+    let calm = empty_world();
     story(&calm);
     settle(&calm);
     end_state(&calm);
@@ -84,7 +84,7 @@ pub fn faults_of(story: impl Fn(&World)) -> u32 {
                 Effect::AnswerLost,
                 Effect::RequestLost,
             ] {
-                let world = World::default();
+                let world = empty_world();
                 story(&world);
                 let before = world.calls().get(call).copied().unwrap_or(0);
                 if occurrence <= before {

@@ -2,6 +2,7 @@
 
 use crate::invariants::{end_state, faults_of};
 use asl::Machine;
+use pipeline::metric::{About, MetricName};
 use pipeline::normal;
 use pipeline::outcome::Outcome;
 use pipeline::path::CAPTURE_FILE;
@@ -13,14 +14,53 @@ use pipeline::time::Timestamp;
 use serde_json::{Value, json};
 use sim::machine::Simulation;
 use sim::worker::{Behaviour, End, at_once};
-use sim::{Effect, Fault, World};
-use std::collections::BTreeMap;
+use sim::{Effect, Fault, Seen, World};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use tasks::control::{self, Cancelled};
 use tasks::port::{Clock, ClusterState, ExecutionStatus, Ledger, LedgerKey, Objects};
 use tasks::{Settings, record};
 
 const DEFINITION: &str = include_str!("../../statemachines/pipeline.asl.json");
 const HOUR: i64 = 3600;
+
+/// All of them, for what must hold of all together.
+pub const STORIES: [fn(); 33] = [
+    one_command_runs_the_chain_and_each_run_sends_one_mail,
+    a_failed_step_sends_one_mail_and_terminates_the_cluster,
+    a_step_that_ends_without_a_result_has_failed_whatever_its_state,
+    a_resume_runs_what_is_left_and_then_chains_for_the_root,
+    a_resume_of_a_reload_goes_on_with_the_reload,
+    a_resume_covers_what_is_enabled_now,
+    the_third_skip_in_a_row_is_told_and_not_the_fourth,
+    a_second_resume_of_a_run_that_never_had_a_plan_repeats_nothing,
+    the_same_trigger_twice_is_one_run,
+    what_cannot_be_planned_is_a_failed_run_with_a_mail_and_no_cluster,
+    a_configuration_that_is_not_the_generation_that_it_states_is_waited_for,
+    a_table_that_a_pipeline_cannot_do_is_in_the_mail_with_the_reason,
+    a_faulty_table_fails_alone,
+    nothing_to_do_needs_no_cluster,
+    a_dead_capture_does_not_look_like_a_quiet_database,
+    a_table_that_was_never_seeded_fails_alone,
+    a_table_that_cannot_be_trusted_fails_alone_until_it_is_seeded_anew,
+    cancel_ends_a_run_at_any_moment,
+    a_run_is_given_up_at_its_deadline,
+    a_second_run_waits_for_the_first_and_a_third_merges_into_it,
+    waiting_is_bounded,
+    an_hour_in_the_queue_fits_the_history_however_often_the_first_looks_are,
+    a_cluster_that_never_goes_away_is_watched_for_a_day_by_its_execution,
+    three_hundred_tables_go_in_waves_that_the_cluster_takes,
+    stop_on_failure_runs_nothing_more,
+    a_lost_cluster_is_replaced_once_and_only_what_was_not_done_runs_again,
+    a_cluster_that_a_person_ended_is_not_replaced,
+    an_aborted_execution_is_finished_by_the_sweep_wherever_it_was,
+    a_cluster_that_nobody_owns_is_terminated_by_the_sweep,
+    a_mail_that_was_refused_goes_out_with_the_sweep,
+    a_cluster_that_does_not_terminate_keeps_its_locks_and_is_told,
+    the_state_is_as_small_for_ten_thousand_tables,
+    no_single_fault_leaves_anything_behind,
+];
 
 fn machine() -> Machine {
     let definition: Value = serde_json::from_str(DEFINITION).expect("the definition is JSON");
@@ -60,8 +100,24 @@ fn items(tables: usize) -> Vec<Value> {
     items
 }
 
+thread_local! {
+    /// What tasks called in the stories of this thread.
+    static SEEN: Rc<RefCell<BTreeSet<Seen>>> = Rc::default();
+}
+
+pub fn seen() -> BTreeSet<Seen> {
+    SEEN.with(|seen| seen.borrow().clone())
+}
+
+/// An account without anything.
+pub fn empty_world() -> World {
+    let mut world = World::default();
+    world.seen = SEEN.with(Rc::clone);
+    world
+}
+
 pub fn world(tables: usize) -> World {
-    let world = World::default();
+    let world = empty_world();
     *world.items.borrow_mut() = items(tables);
     world
 }
@@ -132,6 +188,33 @@ fn mails(world: &World) -> Vec<String> {
         .iter()
         .map(|mail| mail.subject.clone())
         .collect()
+}
+
+/// What was told about a pipeline, or about the stack as a whole, in order.
+fn numbers(world: &World, pipeline: Option<&str>) -> BTreeMap<MetricName, Vec<f64>> {
+    let asked = pipeline.map_or(About::Stack, |pipeline| About::Pipeline {
+        identifier: "shop".into(),
+        pipeline: pipeline.into(),
+    });
+    let mut numbers: BTreeMap<MetricName, Vec<f64>> = BTreeMap::new();
+    for metric in world.metrics.borrow().iter() {
+        if metric.about == asked {
+            numbers.entry(metric.name).or_default().push(metric.value);
+        }
+    }
+    numbers
+}
+
+/// The numbers of one run by its outcome.
+fn counted_as(outcome: MetricName) -> [(MetricName, Vec<f64>); 5] {
+    [
+        MetricName::RunsSucceeded,
+        MetricName::RunsPartial,
+        MetricName::RunsFailed,
+        MetricName::RunsAborted,
+        MetricName::RunsSkipped,
+    ]
+    .map(|name| (name, vec![f64::from(u8::from(name == outcome))]))
 }
 
 fn behave(world: &World, table: &str, seconds: i64, end: End) {
@@ -588,6 +671,69 @@ fn a_dead_capture_does_not_look_like_a_quiet_database() {
 }
 
 #[test]
+fn a_failed_run_is_counted_once_under_its_pipeline_and_nothing_else_is() {
+    let world = world(2);
+    seeded(&world, 2, world.now().plus_seconds(-31 * 60));
+    start(&world, &manual("incremental_hudi", "k"));
+    run_for(&mut simulation(&world), HOUR);
+    let mut expected = BTreeMap::from(counted_as(MetricName::RunsFailed));
+    expected.extend([
+        (MetricName::CaptureSilent, vec![1.0]),
+        (MetricName::TableRows, vec![0.0]),
+        (MetricName::TablesFailed, vec![0.0]),
+        (MetricName::ClusterMinutes, vec![0.0]),
+    ]);
+    let mut found = numbers(&world, Some("incremental_hudi"));
+    for seconds in [MetricName::QueueSeconds, MetricName::RunSeconds] {
+        assert_eq!(
+            found.remove(&seconds).map_or(0, |told| told.len()),
+            1,
+            "{seconds}"
+        );
+    }
+    assert_eq!(found, expected);
+    let told: usize = found.values().map(Vec::len).sum();
+    assert_eq!(world.metrics.borrow().len(), told + 2, "about nothing else");
+}
+
+#[test]
+fn a_run_with_changes_tells_its_rows_its_cost_and_its_freshness() {
+    let world = world(2);
+    let heartbeat = world.now();
+    seeded(&world, 2, heartbeat);
+    change_file(&world, 1);
+    world.advance_to(world.now().plus_seconds(60));
+    let id = start(&world, &manual("incremental_hudi", "k"));
+    run_for(&mut simulation(&world), 6 * HOUR);
+    let run = run(&world, &id);
+    let found = numbers(&world, Some("incremental_hudi"));
+    for (name, counted) in counted_as(MetricName::RunsSucceeded) {
+        assert_eq!(found[&name], counted, "{name}");
+    }
+    assert_eq!(found[&MetricName::CaptureSilent], [0.0]);
+    // Written a second after the beginning of the simulated time.
+    assert_eq!(found[&MetricName::OldestChangeFileSeconds], [59.0]);
+    assert!(found[&MetricName::TableRows][0] > 0.0);
+    let (closing, ended) = (run.closing.expect("closed"), run.ended.expect("ended"));
+    let admitted = run.admitted.expect("admitted");
+    assert_eq!(
+        found[&MetricName::RunSeconds],
+        [closing.seconds_since(admitted) as f64]
+    );
+    let cluster = &run.clusters[0];
+    let closed = cluster.closed.expect("gone");
+    assert_eq!(
+        found[&MetricName::ClusterMinutes],
+        [closed.seconds_since(cluster.intended) as f64 / 60.0]
+    );
+    assert_eq!(
+        found[&MetricName::FreshnessSeconds],
+        [ended.seconds_since(heartbeat) as f64]
+    );
+    end_state(&world);
+}
+
+#[test]
 fn a_table_that_was_never_seeded_fails_alone() {
     let world = world(2);
     seeded(&world, 1, world.now());
@@ -890,6 +1036,34 @@ fn a_cluster_that_nobody_owns_is_terminated_by_the_sweep() {
         [true, false],
         "what another stack started is left alone"
     );
+    let told = [
+        (MetricName::Sweeps, vec![1.0]),
+        (MetricName::OrphanClusters, vec![1.0]),
+        (MetricName::ConfirmedSubscriptions, vec![1.0]),
+    ];
+    assert_eq!(numbers(&world, None), BTreeMap::from(told));
+}
+
+#[test]
+fn a_topic_that_does_not_answer_keeps_no_run_from_being_swept() {
+    let world = world(2);
+    world.inject(Fault {
+        call: "mail.confirmed",
+        occurrence: 1,
+        effect: Effect::Throttled,
+    });
+    let id = start(&world, &manual("jdbc_load", "k"));
+    let mut simulation = simulation(&world);
+    run_for(&mut simulation, 10);
+    world.end_execution(&id, ExecutionStatus::Aborted);
+    let error = simulation.sweep().expect_err("the sweep says so");
+    assert_eq!(error.name(), "Transient");
+    assert_eq!(run(&world, &id).outcome, Some(Outcome::Failed));
+    let told = [
+        (MetricName::Sweeps, vec![0.0]),
+        (MetricName::OrphanClusters, vec![0.0]),
+    ];
+    assert_eq!(numbers(&world, None), BTreeMap::from(told));
 }
 
 #[test]

@@ -7,6 +7,9 @@ the answer leaves: `caller` (the access key id of the signature), `service`, `op
 `path`, `query`, `headers` (names in lower case), `body` (text, or `{"base64": ...}`), `fault` (the effect that it met, or null) and
 `status` (of moto's answer; null when moto was not asked).
 
+Every request is judged by `models.py` before moto sees it. One that breaks its service's model or limits is answered with
+`400 ModelViolation`, so that no test can pass with it. The caller FOUNDATION, which makes what a template would make, is not judged.
+
 `POST /headwater/faults` takes `{"caller", "service", "operation", "effect", "times"}`: the next `times` (1) calls that match fail so.
 A name that is left out matches every one. Effects, of which the last two close the connection without an answer:
 
@@ -18,6 +21,7 @@ A name that is left out matches every one. Effects, of which the last two close 
 """
 
 import base64
+import html
 import json
 import os
 import socket
@@ -25,6 +29,8 @@ import sys
 import threading
 from io import BytesIO
 from urllib.parse import parse_qs
+
+import models
 
 # This file's own folder: from there `moto` would be this file.
 sys.path.pop(0)
@@ -79,12 +85,20 @@ class Recorder:
         return [answer]
 
     def answer(self, environ, request):
+        # Nobody signs what is for moto itself.
+        violations = [] if request["caller"] in ("FOUNDATION", None) else models.judge(request)[1]
+        if violations:
+            print(f"{request['caller']} {request['operation']}: {'; '.join(violations)}", file=sys.stderr)
+            return error(400, "ModelViolation", request, "; ".join(violations))
         if request["fault"] in ANSWERS:
             status, code = ANSWERS[request["fault"]](request["service"])
             return error(status, code, request)
         if request["fault"] == "request-lost":
             return None, [], b""
-        return self.ask_moto(environ)
+        try:
+            return self.ask_moto(environ)
+        except Exception:  # Some of moto's errors are Python's own.
+            return error(500, "InternalFailure", request)
 
     def ask_moto(self, environ):
         told = []
@@ -161,9 +175,9 @@ def text(body):
         return {"base64": base64.b64encode(body).decode()}
 
 
-def error(status, code, request):
+def error(status, code, request, message=None):
     """An error in the form of the service's protocol."""
-    message = f"{code} was asked for"
+    message = html.escape(message or f"{code} was asked for", quote=False)
     if request["service"] == "s3":
         kind, answer = "application/xml", f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
     elif request["service"] in ("sns", "cloudformation"):
@@ -177,6 +191,8 @@ def error(status, code, request):
 
 def main():
     path = sys.argv[1]
+    # Small enough that tests see several pages.
+    os.environ["MOTO_S3_DEFAULT_MAX_KEYS"] = "10"
     with open(path, "w", encoding="utf-8") as record:
         app = Recorder(DomainDispatcherApplication(create_backend_app), record)
         server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Handler)

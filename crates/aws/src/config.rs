@@ -260,7 +260,7 @@ mod tests {
             pieces(changes).iter().map(Vec::len).collect()
         };
         assert_eq!(counts(&many), [100, 100, 50]);
-        let large = json!("x".repeat(399 * 1024));
+        let large = json!("x".repeat(390_000));
         let large: Vec<Value> = (0..25)
             .map(|n| item(&format!("{n:03}"), large.clone()))
             .collect();

@@ -47,6 +47,7 @@ fn value(resources: &crate::resources::Resources, region: &str, artifacts: Value
         "target": "aws",
         "name": resources.stack,
         "region": region,
+        "ledger_table": resources.ledger_table,
         "zones": resources.zones,
         "jobs": format!("{}/jobs", resources.artifacts.trim_end_matches('/')),
         "notice_topic": resources.topic,

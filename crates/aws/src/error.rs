@@ -38,7 +38,12 @@ where
         SdkError::DispatchFailure(failure) if failure.is_user() => refused(service, chain(&error)),
         SdkError::ServiceError(answer) => {
             let status = answer.raw().status().as_u16();
-            answered(service, status, code(&error), message(&error))
+            let said = match (code(&error), message(&error)) {
+                (Some(code), Some(message)) => format!("{code}: {message}"),
+                (Some(code), None) => format!("{code}: status {status}"),
+                (None, _) => format!("status {status}: {}", chain(&error)),
+            };
+            answered(service, status, code(&error).unwrap_or_default(), said)
         }
         _ => PortError::Unknown {
             service,
@@ -47,21 +52,12 @@ where
     }
 }
 
-/// What an error that a service answered with means.
-fn answered(
-    service: &'static str,
-    status: u16,
-    code: Option<&str>,
-    message: Option<&str>,
-) -> PortError {
-    let code = code.unwrap_or("an error without a name");
-    let message = match message {
-        Some(message) => format!("{code}: {message}"),
-        None => format!("{code}: status {status}"),
-    };
+/// What an error that a service answered with means. One that is not the caller's fault by its status (a good answer that
+/// cannot be read is such a one) leaves open what was done.
+fn answered(service: &'static str, status: u16, code: &str, message: String) -> PortError {
     if THROTTLED.contains(&code) || status == 429 {
         PortError::Throttled { service, message }
-    } else if UNKNOWN.contains(&code) || status >= 500 {
+    } else if UNKNOWN.contains(&code) || !(400..500).contains(&status) {
         PortError::Unknown { service, message }
     } else {
         refused(service, message)
@@ -176,6 +172,7 @@ mod tests {
         }
         assert_eq!(kind(&port_error("S3", service_error(404, None))), 'r');
         assert_eq!(kind(&port_error("S3", service_error(502, None))), 'u');
+        assert_eq!(kind(&port_error("S3", service_error(200, None))), 'u');
     }
 
     #[test]

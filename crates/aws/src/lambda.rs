@@ -3,8 +3,6 @@
 
 use crate::resources::{EnvironmentError, Resources, needs};
 use crate::{Aws, log};
-use aws_config::BehaviorVersion;
-use aws_config::retry::RetryConfig;
 use futures::FutureExt;
 use lambda_runtime::tower::util::MapRequestLayer;
 use lambda_runtime::{Diagnostic, LambdaEvent, LambdaInvocation, Runtime, service_fn};
@@ -88,15 +86,11 @@ fn as_text(mut event: LambdaInvocation) -> LambdaInvocation {
 
 async fn stack(task: &str) -> Result<(Aws, Settings), EnvironmentError> {
     let resources = Resources::from_environment(needs(task), |name| std::env::var(name).ok())?;
-    let config = aws_config::defaults(BehaviorVersion::latest())
-        .retry_config(RetryConfig::adaptive())
-        .load()
-        .await;
     let settings = Settings {
         stack: resources.stack.clone(),
         poll_seconds: POLL_SECONDS,
     };
-    Ok((Aws::new(config, resources), settings))
+    Ok((Aws::load(resources).await, settings))
 }
 
 /// The answer to one event. A panic is an error like others: the next event finds the process as it was.

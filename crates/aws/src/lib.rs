@@ -7,7 +7,12 @@ mod ledger;
 mod config;
 mod objects;
 pub mod deployment;
+mod cluster_request;
+mod clusters;
+mod executions;
+pub mod actions;
 mod mail;
+pub mod secret;
 mod metrics;
 pub mod lambda;
 mod log;
@@ -48,6 +53,7 @@ pub struct Aws {
     dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
     emr: OnceLock<aws_sdk_emr::Client>,
     s3: OnceLock<aws_sdk_s3::Client>,
+    secrets_manager: OnceLock<aws_sdk_secretsmanager::Client>,
     sfn: OnceLock<aws_sdk_sfn::Client>,
     sns: OnceLock<aws_sdk_sns::Client>,
 }
@@ -60,6 +66,7 @@ impl Aws {
             dynamodb: OnceLock::new(),
             emr: OnceLock::new(),
             s3: OnceLock::new(),
+            secrets_manager: OnceLock::new(),
             sfn: OnceLock::new(),
             sns: OnceLock::new(),
         }
@@ -73,6 +80,16 @@ impl Aws {
         &self.resources
     }
 
+    fn emr(&self) -> &aws_sdk_emr::Client {
+        self.emr
+            .get_or_init(|| aws_sdk_emr::Client::new(&self.config))
+    }
+
+    fn sfn(&self) -> &aws_sdk_sfn::Client {
+        self.sfn
+            .get_or_init(|| aws_sdk_sfn::Client::new(&self.config))
+    }
+
     fn dynamodb(&self) -> &aws_sdk_dynamodb::Client {
         self.dynamodb
             .get_or_init(|| aws_sdk_dynamodb::Client::new(&self.config))
@@ -81,6 +98,11 @@ impl Aws {
     fn s3(&self) -> &aws_sdk_s3::Client {
         self.s3
             .get_or_init(|| aws_sdk_s3::Client::new(&self.config))
+    }
+
+    fn secrets_manager(&self) -> &aws_sdk_secretsmanager::Client {
+        self.secrets_manager
+            .get_or_init(|| aws_sdk_secretsmanager::Client::new(&self.config))
     }
 
     fn sns(&self) -> &aws_sdk_sns::Client {

@@ -91,6 +91,9 @@ pub const NEEDS: [(&str, &[&str]); 10] = [
     ),
 ];
 
+/// The variables that a worker needs: the bootstrap script of its cluster sets them.
+pub const WORKER_NEEDS: &[&str] = &["HEADWATER_STACK", "HEADWATER_LEDGER_TABLE"];
+
 /// The variables that a task needs.
 pub fn needs(task: &str) -> &'static [&'static str] {
     NEEDS

@@ -6,6 +6,7 @@ use pipeline::plan::ClusterSpec;
 use pipeline::time::Timestamp;
 use rand::Rng;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use tasks::limits;
 use tasks::port::{
     Clock, ClusterDescription, ClusterState, ClusterSummary, Clusters, PortError, StepRequest,
     StepState, StepSummary,
@@ -13,8 +14,6 @@ use tasks::port::{
 
 /// Steps that are pending, running or being cancelled, at most; EMR's limit.
 const STEPS_ACTIVE_MAX: i64 = 256;
-/// Characters of one step's arguments, at most; EMR's limit.
-const ARGUMENT_CHARACTERS_MAX: usize = 10_240;
 /// A cluster's supervisor has its lock so soon after the row exists, or never.
 const START_GRACE_SECONDS: i64 = 10;
 const TERMINAL: &str = "('TERMINATED', 'TERMINATED_WITH_ERRORS')";
@@ -82,13 +81,8 @@ impl Clusters for Local {
     }
 
     async fn add_steps(&self, id: &str, steps: &[StepRequest]) -> Result<Vec<String>, PortError> {
+        limits::check_steps("cluster", steps)?;
         self.bury_if_dead(id)?;
-        if let Some(step) = steps.iter().find(|step| too_long(step)) {
-            return Err(refused(format!(
-                "the arguments of step `{}` have more than {ARGUMENT_CHARACTERS_MAX} characters",
-                step.name
-            )));
-        }
         let now = self.now();
         let mut database = self.database();
         let transaction = database
@@ -106,6 +100,7 @@ impl Clusters for Local {
         states: &[StepState],
     ) -> Result<Vec<StepSummary>, PortError> {
         self.bury_if_dead(id)?;
+        self.refuse_unknown(id)?;
         let database = self.database();
         let mut statement = database
             .prepare_cached("SELECT id, name, state, failure FROM steps WHERE cluster = ?1 ORDER BY number DESC")
@@ -119,6 +114,7 @@ impl Clusters for Local {
     }
 
     async fn cancel_steps(&self, id: &str, step_ids: &[String]) -> Result<(), PortError> {
+        self.refuse_unknown(id)?;
         let mut database = self.database();
         let transaction = database
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -139,6 +135,7 @@ impl Clusters for Local {
 
     async fn terminate_cluster(&self, id: &str) -> Result<(), PortError> {
         self.bury_if_dead(id)?;
+        self.refuse_unknown(id)?;
         self.database()
             .execute(
                 &format!(
@@ -183,6 +180,18 @@ impl Local {
             })
             .and_then(Iterator::collect)
             .map_err(port_error)
+    }
+
+    fn refuse_unknown(&self, id: &str) -> Result<(), PortError> {
+        let known = self
+            .database()
+            .prepare_cached("SELECT 1 FROM clusters WHERE id = ?1")
+            .and_then(|mut statement| statement.exists([id]))
+            .map_err(port_error)?;
+        match known {
+            true => Ok(()),
+            false => Err(refused(format!("there is no cluster `{id}`"))),
+        }
     }
 
     fn bury_dead_clusters(&self) -> Result<(), PortError> {
@@ -312,15 +321,6 @@ fn insert_steps(
             Ok(id)
         })
         .collect()
-}
-
-fn too_long(step: &StepRequest) -> bool {
-    let characters: usize = step
-        .arguments
-        .iter()
-        .map(|argument| argument.chars().count())
-        .sum();
-    characters > ARGUMENT_CHARACTERS_MAX
 }
 
 fn description(row: &Row<'_>) -> rusqlite::Result<ClusterDescription> {

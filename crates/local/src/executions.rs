@@ -6,6 +6,7 @@ use pipeline::time::Timestamp;
 use rusqlite::{OptionalExtension, Row, TransactionBehavior, params};
 use serde::Serialize;
 use serde_json::Value;
+use tasks::limits;
 use tasks::port::{Clock, ExecutionDescription, ExecutionStatus, Executions, PortError, Started};
 
 /// Whoever starts an execution begins to drive it so soon, or does not.
@@ -13,6 +14,7 @@ pub const DRIVER_GRACE_SECONDS: i64 = 2;
 
 impl Executions for Local {
     async fn start_execution(&self, name: &str, input: &Value) -> Result<Started, PortError> {
+        limits::check_start("executions", name, input)?;
         let sha256 = sha256(self.definition.as_bytes());
         let root = input
             .get("root_run_id")

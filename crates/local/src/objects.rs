@@ -11,7 +11,17 @@ impl Objects for Local {
     async fn read(&self, uri: &str) -> Result<Option<Vec<u8>>, PortError> {
         match fs::read(path(uri)?) {
             Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            // A folder is no object, and there is none below a file.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound
+                        | io::ErrorKind::IsADirectory
+                        | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(failed(uri, &error)),
         }
     }

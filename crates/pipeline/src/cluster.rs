@@ -155,7 +155,7 @@ fn request(
         "Instances": instances(settings, &shape),
         "AutoTerminationPolicy": {"IdleTimeout": idle_timeout_seconds},
         "StepConcurrencyLevel": step_concurrency,
-        "BootstrapActions": [bootstrap(aws)],
+        "BootstrapActions": [bootstrap(&scope.deployment.name, aws)],
         "JobFlowRole": settings.instance_profiles.of(scope.name.kind()),
         "ServiceRole": settings.service_role,
         "LogUri": settings.log_uri,
@@ -262,18 +262,21 @@ fn fleets(primary: &str, workers: &Workers) -> Value {
     ])
 }
 
-/// The bootstrap script fetches the worker of its machine and checks its sum before anything runs: its arguments are
-/// three for each kind of machine, as `uname -m` names it.
-fn bootstrap(aws: &Aws) -> Value {
+/// The bootstrap script fetches the worker of its machine and checks its sum before anything runs. Its arguments are what the
+/// worker finds its stack by, then three for each kind of machine, as `uname -m` names it.
+fn bootstrap(stack: &str, aws: &Aws) -> Value {
     let artifacts = &aws.artifacts;
     let workers = [
         ("aarch64", &artifacts.worker_aarch64),
         ("x86_64", &artifacts.worker_x86_64),
     ];
-    let arguments: Vec<&str> = workers
-        .iter()
-        .flat_map(|(machine, worker)| [*machine, worker.sha256.as_str(), worker.uri.as_str()])
-        .collect();
+    let arguments: Vec<&str> =
+        [stack, &aws.region, &aws.ledger_table]
+            .into_iter()
+            .chain(workers.iter().flat_map(|(machine, worker)| {
+                [*machine, worker.sha256.as_str(), worker.uri.as_str()]
+            }))
+            .collect();
     json!({"Name": "headwater", "ScriptBootstrapAction": {
         "Path": aws.artifacts.bootstrap.uri,
         "Args": arguments,

@@ -28,6 +28,8 @@ pub struct Deployment {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Aws {
     pub region: String,
+    /// The DynamoDB table of the ledger, which workers claim their steps in.
+    pub ledger_table: String,
     pub artifacts: Artifacts,
     pub cluster: ClusterSettings,
     /// The SNS topic of notices.
@@ -158,11 +160,18 @@ const KNOWN: &[&str] = &[
     "jobs",
     "spark_conf_opt_outs",
     "region",
+    "ledger_table",
     "artifacts",
     "cluster",
     "notice_topic",
 ];
-const KNOWN_AWS_ONLY: [&str; 4] = ["region", "artifacts", "cluster", "notice_topic"];
+const KNOWN_AWS_ONLY: [&str; 5] = [
+    "region",
+    "ledger_table",
+    "artifacts",
+    "cluster",
+    "notice_topic",
+];
 const KNOWN_CLUSTER: &[&str] = &[
     "subnets",
     "service_role",
@@ -272,11 +281,18 @@ fn zones(fields: &Fields, problems: &mut Vec<Problem>) -> Option<Zones> {
 
 fn aws(fields: &Fields, problems: &mut Vec<Problem>) -> Option<Aws> {
     let region = required(fields, "region", "an AWS region", problems);
+    let ledger_table = required(
+        fields,
+        "ledger_table",
+        "the name of a DynamoDB table",
+        problems,
+    );
     let artifacts = artifacts(fields, problems);
     let cluster = cluster(fields, problems);
     Some(Aws {
         notice_topic: fields.name("notice_topic", problems),
         region: region?,
+        ledger_table: ledger_table?,
         artifacts: artifacts?,
         cluster: cluster?,
     })

@@ -1,5 +1,6 @@
 //! Per table: the last change applied, and the seed that it builds on.
 
+use crate::path::TableName;
 use crate::plan::Engine;
 use crate::seq::ChangeSeq;
 use crate::time::Timestamp;
@@ -143,6 +144,17 @@ pub struct CaptureState {
     /// What tells this database from another, or from an older state of itself.
     #[serde(default)]
     pub identity: CaptureIdentity,
+}
+
+impl CaptureState {
+    /// Why changes of a table can no longer be followed from a load at `t0` in this epoch.
+    pub fn broken(&self, table: &TableName, epoch: Option<&str>, t0: &ChangeSeq) -> Option<String> {
+        if epoch != Some(self.epoch.as_str()) {
+            return Some("capture began anew: changes may be missing".to_owned());
+        }
+        let mark = self.needs_reseed.get(&table.to_string())?;
+        (mark.at >= *t0).then(|| mark.reason.clone())
+    }
 }
 
 /// The source as capture knew it at its last flush.

@@ -2,7 +2,7 @@
 
 use crate::plan::{Notify, PipelineKind};
 use crate::time::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use sha2::{Digest, Sha256};
 
 /// What starts an execution: the input of the state machine.
@@ -52,12 +52,58 @@ pub struct Trigger {
     pub kind: TriggerKind,
     /// The scheduled time, the root run's id, `resume:<run>:<n>`, or the caller's key.
     pub id: String,
-    /// When a scheduled run was due.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// When a scheduled run was due: milliseconds, or a text as EventBridge Scheduler gives it.
+    #[serde(
+        default,
+        deserialize_with = "due",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub due: Option<Timestamp>,
-    /// Minutes between two scheduled runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Minutes between two scheduled runs: a number, or the schedule's own expression.
+    #[serde(
+        default,
+        deserialize_with = "interval_minutes",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub interval_minutes: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum NumberOrText<T> {
+    Number(T),
+    Text(String),
+}
+
+fn due<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    Ok(match Option::deserialize(deserializer)? {
+        None => None,
+        Some(NumberOrText::Number(due)) => Some(due),
+        Some(NumberOrText::Text(text)) => Some(Timestamp::parse(&text).ok_or_else(|| {
+            de::Error::custom(format!("`{text}` is no time like `2026-01-31T06:00:00Z`"))
+        })?),
+    })
+}
+
+fn interval_minutes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    Ok(match Option::deserialize(deserializer)? {
+        None => None,
+        Some(NumberOrText::Number(minutes)) => Some(minutes),
+        Some(NumberOrText::Text(expression)) => minutes_between(&expression),
+    })
+}
+
+/// Minutes of a `rate(…)`; other schedule expressions have no one interval.
+fn minutes_between(expression: &str) -> Option<u32> {
+    let rate = expression.strip_prefix("rate(")?.strip_suffix(')')?;
+    let (number, unit) = rate.split_once(' ')?;
+    let minutes = match unit {
+        "minute" | "minutes" => 1,
+        "hour" | "hours" => 60,
+        "day" | "days" => 24 * 60,
+        _ => return None,
+    };
+    number.parse::<u32>().ok()?.checked_mul(minutes)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -261,6 +307,30 @@ mod tests {
             prop_assert_eq!(cluster_run("lake", &name), Some((id.as_str(), 3)));
             prop_assert_eq!(cluster_run("la", &name), None);
         }
+    }
+
+    #[test]
+    fn a_trigger_is_read_as_the_scheduler_and_as_the_ledger_write_it() {
+        let parse = |due: &str, interval: &str| -> Result<Trigger, serde_json::Error> {
+            let text = format!(
+                r#"{{"kind": "schedule", "id": "t", "due": {due}, "interval_minutes": {interval}}}"#
+            );
+            serde_json::from_str(&text)
+        };
+        let scheduled =
+            parse(r#""2026-03-22T18:59:43Z""#, r#""rate(2 hours)""#).expect("a trigger");
+        assert_eq!(scheduled.due, Timestamp::parse("2026-03-22T18:59:43Z"));
+        assert_eq!(scheduled.interval_minutes, Some(120));
+        let written = serde_json::to_string(&scheduled).expect("JSON");
+        assert_eq!(
+            serde_json::from_str::<Trigger>(&written).expect("a trigger"),
+            scheduled
+        );
+        let week = parse("null", r#""rate(7 days)""#).expect("a trigger");
+        assert_eq!((week.due, week.interval_minutes), (None, Some(7 * 24 * 60)));
+        let nightly = parse("0", r#""cron(0 3 * * ? *)""#).expect("a trigger");
+        assert_eq!(nightly.interval_minutes, None);
+        assert!(parse(r#""tomorrow""#, "1").is_err());
     }
 
     #[test]

@@ -35,6 +35,38 @@ impl Timestamp {
         )
     }
 
+    /// The moment of a text like `2026-01-31T06:00:00Z`, with or without a fraction of a second; always UTC.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+        let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+        let numbers = |text: &str, between: char| -> Option<[u32; 3]> {
+            let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+            let parts: Option<Vec<u32>> = text
+                .split(between)
+                .map(|part| digits(part).then(|| part.parse().ok()).flatten())
+                .collect();
+            parts?.try_into().ok()
+        };
+        let ([year, month, day], [hour, minute, second]) =
+            (numbers(date, '-')?, numbers(time, ':')?);
+        let digits = fraction.bytes().all(|b| b.is_ascii_digit()) && !fraction.is_empty();
+        let ms: u32 = digits.then(|| format!("{fraction:0<3}")[..3].parse().ok())??;
+        let seconds = (hour * 60 + minute) * 60 + second;
+        let real = (1..=12).contains(&month)
+            && (1..=31).contains(&day)
+            && hour < 24
+            && minute < 60
+            && second < 61;
+        real.then(|| {
+            Self::from_civil(
+                i64::from(year),
+                month,
+                day,
+                i64::from(seconds) * 1000 + i64::from(ms),
+            )
+        })
+    }
+
     /// The moment of a UTC calendar date and time of day.
     pub fn from_civil(year: i64, month: u32, day: u32, ms_of_day: i64) -> Self {
         Self(days_from_civil(year, month, day) * 86_400_000 + ms_of_day)
@@ -95,6 +127,33 @@ mod tests {
             let moment = Timestamp(days * 86_400_000 + 1);
             let (year, month, day, ..) = moment.civil();
             assert_eq!(Timestamp::from_civil(year, month, day, 1), moment);
+            if year >= 0 {
+                assert_eq!(Timestamp::parse(&moment.to_string()), Some(moment));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_moment_is_not_read_as_one() {
+        let moment = Timestamp::parse("2026-03-22T18:59:43Z").expect("a moment");
+        assert_eq!(moment.to_string(), "2026-03-22T18:59:43.000Z");
+        assert_eq!(
+            Timestamp::parse("2026-03-22T18:59:43.1Z"),
+            Some(Timestamp(moment.0 + 100))
+        );
+        for text in [
+            "",
+            "2026-03-22",
+            "2026-03-22T18:59:43",
+            "2026-03-22T18:59:43+01:00",
+            "2026-13-22T18:59:43Z",
+            "2026-03-22T24:00:00Z",
+            "2026-03-22T18:59Z",
+            "2026-03-22T18:59:43.Z",
+            "2026-+3-22T18:59:43Z",
+            "TZ",
+        ] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
         }
     }
 }

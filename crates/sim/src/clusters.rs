@@ -4,6 +4,7 @@ use crate::world::World;
 use pipeline::plan::ClusterSpec;
 use pipeline::progress::STEPS_ACTIVE_MAX;
 use pipeline::time::Timestamp;
+use tasks::limits;
 use tasks::port::{
     Clock, ClusterDescription, ClusterState, ClusterSummary, Clusters, PortError, StepRequest,
     StepState, StepSummary,
@@ -88,7 +89,7 @@ impl Clusters for World {
         spec: &ClusterSpec,
         _tags: &[(String, String)],
     ) -> Result<String, PortError> {
-        self.faulty("EMR", "clusters.create", || {
+        self.faulty("EMR", "clusters.create", "", || {
             let mut clusters = self.clusters.borrow_mut();
             let id = format!("j-{:05}", clusters.len() + 1);
             self.note(|| format!("cluster created {id} {name}"));
@@ -112,7 +113,7 @@ impl Clusters for World {
         &self,
         created_since: Timestamp,
     ) -> Result<Vec<ClusterSummary>, PortError> {
-        self.faulty("EMR", "clusters.list", || {
+        self.faulty("EMR", "clusters.list", "", || {
             let clusters = self.clusters.borrow();
             Ok(clusters
                 .iter()
@@ -123,7 +124,7 @@ impl Clusters for World {
     }
 
     async fn describe_cluster(&self, id: &str) -> Result<Option<ClusterDescription>, PortError> {
-        self.faulty("EMR", "clusters.describe", || {
+        self.faulty("EMR", "clusters.describe", "", || {
             let clusters = self.clusters.borrow();
             Ok(clusters
                 .iter()
@@ -139,7 +140,8 @@ impl Clusters for World {
     }
 
     async fn add_steps(&self, id: &str, steps: &[StepRequest]) -> Result<Vec<String>, PortError> {
-        self.faulty("EMR", "clusters.add_steps", || {
+        self.faulty("EMR", "clusters.add_steps", "", || {
+            limits::check_steps("EMR", steps)?;
             let now = self.now();
             self.on_cluster(id, |cluster| {
                 if !cluster.active() {
@@ -173,7 +175,7 @@ impl Clusters for World {
         id: &str,
         states: &[StepState],
     ) -> Result<Vec<StepSummary>, PortError> {
-        self.faulty("EMR", "clusters.list_steps", || {
+        self.faulty("EMR", "clusters.list_steps", "", || {
             self.on_cluster(id, |cluster| {
                 let wanted = |step: &&Step| states.is_empty() || states.contains(&step.state);
                 Ok(cluster
@@ -188,7 +190,7 @@ impl Clusters for World {
     }
 
     async fn cancel_steps(&self, id: &str, step_ids: &[String]) -> Result<(), PortError> {
-        self.faulty("EMR", "clusters.cancel_steps", || {
+        self.faulty("EMR", "clusters.cancel_steps", "", || {
             self.on_cluster(id, |cluster| {
                 for step in cluster
                     .steps
@@ -207,7 +209,7 @@ impl Clusters for World {
     }
 
     async fn terminate_cluster(&self, id: &str) -> Result<(), PortError> {
-        self.faulty("EMR", "clusters.terminate", || {
+        self.faulty("EMR", "clusters.terminate", "", || {
             let now = self.now();
             self.note(|| format!("cluster terminate {id}"));
             self.on_cluster(id, |cluster| {

@@ -2,14 +2,12 @@
 
 use crate::world::World;
 use serde_json::Value;
+use tasks::limits;
 use tasks::port::{Clock, ExecutionDescription, ExecutionStatus, Executions, PortError, Started};
-
-/// Characters of an execution name at most.
-const NAME_CHARACTERS_MAX: usize = 80;
 
 impl Executions for World {
     async fn start_execution(&self, name: &str, input: &Value) -> Result<Started, PortError> {
-        self.faulty("Step Functions", "executions.start", || {
+        self.faulty("Step Functions", "executions.start", "", || {
             self.begin_execution(name, input)
         })
     }
@@ -18,7 +16,7 @@ impl Executions for World {
         &self,
         name: &str,
     ) -> Result<Option<ExecutionDescription>, PortError> {
-        self.faulty("Step Functions", "executions.describe", || {
+        self.faulty("Step Functions", "executions.describe", "", || {
             Ok(self
                 .executions
                 .borrow()
@@ -29,7 +27,7 @@ impl Executions for World {
     }
 
     async fn list_running_executions(&self) -> Result<Vec<ExecutionDescription>, PortError> {
-        self.faulty("Step Functions", "executions.list", || {
+        self.faulty("Step Functions", "executions.list", "", || {
             let executions = self.executions.borrow();
             Ok(executions
                 .iter()
@@ -43,14 +41,7 @@ impl Executions for World {
 impl World {
     /// Starts an execution as a trigger does, outside any task.
     pub fn begin_execution(&self, name: &str, input: &Value) -> Result<Started, PortError> {
-        let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if name.is_empty() || name.len() > NAME_CHARACTERS_MAX || !name.chars().all(valid) {
-            let message = format!("InvalidName: {name}");
-            return Err(PortError::Refused {
-                service: "Step Functions",
-                message,
-            });
-        }
+        limits::check_start("Step Functions", name, input)?;
         let mut executions = self.executions.borrow_mut();
         if executions.iter().any(|execution| execution.name == name) {
             return Ok(Started::Before);

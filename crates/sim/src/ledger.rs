@@ -9,7 +9,7 @@ use tasks::port::{
 
 impl Ledger for World {
     async fn get(&self, key: &LedgerKey) -> Result<Option<LedgerEntry>, PortError> {
-        self.faulty("DynamoDB", "ledger.get", || {
+        self.faulty("DynamoDB", "ledger.get", &key.partition, || {
             Ok(self
                 .records
                 .borrow()
@@ -23,7 +23,7 @@ impl Ledger for World {
         partition: &str,
         sort_prefix: &str,
     ) -> Result<Vec<LedgerEntry>, PortError> {
-        self.faulty("DynamoDB", "ledger.list", || {
+        self.faulty("DynamoDB", "ledger.list", partition, || {
             let from = LedgerKey {
                 partition: partition.to_owned(),
                 sort: sort_prefix.to_owned(),
@@ -41,6 +41,14 @@ impl Ledger for World {
     }
 
     async fn write(&self, writes: &[LedgerWrite]) -> Result<(), WriteError> {
+        for write in writes {
+            let method = match write.change {
+                Change::Put(_) => "ledger.put",
+                Change::Delete => "ledger.delete",
+                Change::Check => "ledger.check",
+            };
+            self.see(method, &write.key.partition);
+        }
         match self.call("ledger.write") {
             None => self.transact(writes),
             Some(effect) => {

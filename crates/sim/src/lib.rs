@@ -11,4 +11,4 @@ pub mod worker;
 pub mod machine;
 
 pub use fault::{Effect, Fault};
-pub use world::World;
+pub use world::{Seen, World};

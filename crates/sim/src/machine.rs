@@ -48,7 +48,10 @@ impl<'a> Simulation<'a> {
 
     /// The sweep, as its schedule runs it.
     pub fn sweep(&self) -> Result<tasks::sweep::Swept, tasks::error::TaskError> {
-        at_once(tasks::sweep::run(self.world, &self.settings))
+        self.world
+            .as_task("sweep", || {
+                at_once(tasks::sweep::run(self.world, &self.settings))
+            })
             .unwrap_or_else(|| Ok(Default::default()))
     }
 
@@ -122,12 +125,10 @@ impl<'a> Simulation<'a> {
     }
 
     fn run_task(&mut self, name: &str, task: TaskRequest) {
-        let answer = at_once(dispatch(
-            self.world,
-            &self.settings,
-            &word(&task.resource),
-            task.input,
-        ));
+        let word = word(&task.resource);
+        let answer = self.world.as_task(&word, || {
+            at_once(dispatch(self.world, &self.settings, &word, task.input))
+        });
         let now = Moment(self.world.now().0);
         let Some(execution) = self.standing.get_mut(name) else {
             return;

@@ -7,7 +7,7 @@ use tasks::port::{Mail, Mailer, Metrics, PortError};
 
 impl Mailer for World {
     async fn send(&self, mail: &Mail) -> Result<(), PortError> {
-        self.faulty("SNS", "mail.send", || {
+        self.faulty("SNS", "mail.send", "", || {
             limits::check_mail("SNS", mail)?;
             self.mails.borrow_mut().push(mail.clone());
             self.note(|| format!("mail {} {}", mail.id, mail.subject));
@@ -16,7 +16,7 @@ impl Mailer for World {
     }
 
     async fn confirmed(&self) -> Result<u32, PortError> {
-        self.faulty("SNS", "mail.confirmed", || Ok(1))
+        self.faulty("SNS", "mail.confirmed", "", || Ok(1))
     }
 }
 

@@ -8,7 +8,8 @@ use pipeline::metric::Metric;
 use pipeline::time::Timestamp;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use tasks::port::{
     Clock, ConfigTable, DeploymentError, Deployments, ExecutionDescription, LedgerKey, Mail,
     PortError,
@@ -17,12 +18,26 @@ use tasks::port::{
 /// 2026-01-01T00:00:00Z: where every simulation begins.
 const BEGINNING: Timestamp = Timestamp(1_767_225_600_000);
 
+/// A port call that a task made.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seen {
+    pub task: String,
+    /// The port and its method; a transaction is seen as `ledger.put`, `ledger.delete` and `ledger.check`.
+    pub method: &'static str,
+    /// The ledger's partition, the object's URI, the configuration's identifier; empty for the other ports.
+    pub about: String,
+}
+
 /// One simulated account. Single-threaded: handlers take turns.
 pub struct World {
     now: Cell<Timestamp>,
     calls: RefCell<BTreeMap<&'static str, u32>>,
     faults: RefCell<Vec<Fault>>,
     log: RefCell<Vec<String>>,
+    /// The task whose turn it is.
+    task: RefCell<Option<String>>,
+    /// Which port calls each task made. Several worlds may share it.
+    pub seen: Rc<RefCell<BTreeSet<Seen>>>,
     pub deployment: Deployment,
     pub items: RefCell<Vec<Value>>,
     pub(crate) records: RefCell<BTreeMap<LedgerKey, (u64, Value)>>,
@@ -42,6 +57,8 @@ impl Default for World {
             calls: RefCell::default(),
             faults: RefCell::default(),
             log: RefCell::default(),
+            task: RefCell::default(),
+            seen: Rc::default(),
             deployment: Deployment::local("/lake"),
             items: RefCell::default(),
             records: RefCell::default(),
@@ -92,13 +109,35 @@ impl World {
         fault.map(|fault| fault.effect)
     }
 
+    /// Notes a port call of the task that is running.
+    pub(crate) fn see(&self, method: &'static str, about: &str) {
+        if let Some(task) = self.task.borrow().clone() {
+            let about = about.to_owned();
+            self.seen.borrow_mut().insert(Seen {
+                task,
+                method,
+                about,
+            });
+        }
+    }
+
+    /// Does something as a task: its port calls are seen as that task's.
+    pub(crate) fn as_task<T>(&self, task: &str, act: impl FnOnce() -> T) -> T {
+        self.task.replace(Some(task.to_owned()));
+        let answer = act();
+        self.task.replace(None);
+        answer
+    }
+
     /// Does a call unless its fault forbids it, and loses its answer if the fault says so.
     pub(crate) fn faulty<T>(
         &self,
         service: &'static str,
         name: &'static str,
+        about: &str,
         act: impl FnOnce() -> Result<T, PortError>,
     ) -> Result<T, PortError> {
+        self.see(name, about);
         match self.call(name) {
             None => act(),
             Some(effect) => {
@@ -121,13 +160,13 @@ impl Clock for World {
 impl Deployments for World {
     async fn deployment(&self) -> Result<Deployment, DeploymentError> {
         let deployment = || Ok(self.deployment.clone());
-        Ok(self.faulty("S3", "deployment", deployment)?)
+        Ok(self.faulty("S3", "deployment", "", deployment)?)
     }
 }
 
 impl ConfigTable for World {
     async fn items(&self, identifier: &str) -> Result<Vec<Value>, PortError> {
-        self.faulty("DynamoDB", "config.items", || {
+        self.faulty("DynamoDB", "config.items", identifier, || {
             let text = |item: &Value, name: &str| {
                 item.get(name)
                     .and_then(Value::as_str)

@@ -1,18 +1,19 @@
 //! `discover`: what there is to do. For change-driven pipelines: is capture alive, and which tables have new files.
 
 use crate::error::TaskError;
-use crate::port::{Clock, Ledger, Objects};
+use crate::port::{Clock, Ledger, Metrics, Objects};
 use crate::state::{Begun, Decision, State, TaskInput, begin, freeze};
 use crate::{position, state::Live};
 use pipeline::change_files;
+use pipeline::metric;
 use pipeline::path::{CAPTURE_FILE, TableName};
 use pipeline::plan::{CaptureKind, Frozen, Plan, PlannedStep, StepWork, TableWork};
-use pipeline::position::{CaptureState, Position, Seed};
+use pipeline::position::CaptureState;
 use pipeline::run::{Cause, Work};
 use pipeline::time::Timestamp;
 
 pub async fn run(
-    ports: &(impl Ledger + Objects + Clock),
+    ports: &(impl Ledger + Objects + Metrics + Clock),
     input: &TaskInput,
 ) -> Result<State, TaskError> {
     let live = match begin(ports, input).await? {
@@ -25,8 +26,12 @@ pub async fn run(
     }
     let frozen = live.frozen(ports).await?;
     let work = if frozen.plan.kind.change_driven() {
-        match capture_alive(ports, &frozen.plan, live.now).await? {
-            Ok(alive) => changed(ports, &frozen, &alive).await?,
+        match capture_alive(ports, &live, &frozen.plan).await? {
+            Ok(alive) => {
+                let (work, oldest) = changed(ports, &frozen, &alive).await?;
+                ports.record(&metric::of_live_capture(&live.run.value, oldest, live.now));
+                work
+            }
             Err(cause) => return live.fail(ports, cause).await,
         }
     } else {
@@ -82,12 +87,14 @@ fn everything(frozen: &Frozen) -> Work {
     }
 }
 
-/// The tables with something to merge. The heartbeat was read before the files are listed: what it covers is listed.
+/// The tables with something to merge, and when the oldest change file among them was written. The heartbeat was read before
+/// the files are listed: what it covers is listed.
 async fn changed(
     ports: &(impl Ledger + Objects),
     frozen: &Frozen,
     alive: &Alive,
-) -> Result<Work, TaskError> {
+) -> Result<(Work, Option<Timestamp>), TaskError> {
+    let mut oldest: Option<Timestamp> = None;
     let mut work = Work {
         heartbeat: Some(alive.heartbeat),
         ..everything(frozen)
@@ -99,12 +106,15 @@ async fn changed(
             continue;
         };
         match table_changes(ports, table, alive.state.as_ref()).await? {
-            TableChanges::Some => work.steps.push(index),
+            TableChanges::Since(written) => {
+                work.steps.push(index);
+                oldest = [oldest, written].into_iter().flatten().min();
+            }
             TableChanges::None => work.no_changes.push(step.name.clone()),
             TableChanges::Fault(cause) => work.faulty.push((step.name.clone(), cause)),
         }
     }
-    Ok(work)
+    Ok((work, oldest))
 }
 
 fn table_work(step: &PlannedStep) -> Option<&TableWork> {
@@ -116,7 +126,8 @@ fn table_work(step: &PlannedStep) -> Option<&TableWork> {
 }
 
 enum TableChanges {
-    Some,
+    /// When the oldest file with changes was written, where its name says so.
+    Since(Option<Timestamp>),
     None,
     Fault(Cause),
 }
@@ -135,12 +146,12 @@ async fn table_changes(
     else {
         return Ok(TableChanges::Fault(not_seeded(table)));
     };
-    let broken = || capture.and_then(|capture| broken(capture, table, position, seed));
+    let broken = || capture?.broken(&table.source, position.epoch.as_deref(), &seed.t0);
     if let Some(reason) = position.needs_reseed.clone().or_else(broken) {
         return Ok(TableChanges::Fault(needs_reseed(table, &reason)));
     }
-    if position.pending.is_some() {
-        return Ok(TableChanges::Some);
+    if let Some(begun) = &position.pending {
+        return Ok(TableChanges::Since(oldest(&begun.files)));
     }
     let below = format!("{}/", table.changes);
     let files = ports
@@ -154,22 +165,15 @@ async fn table_changes(
     Ok(if pending.is_empty() {
         TableChanges::None
     } else {
-        TableChanges::Some
+        TableChanges::Since(oldest(&pending))
     })
 }
 
-/// Why changes can no longer be followed from this table's position.
-fn broken(
-    capture: &CaptureState,
-    table: &TableWork,
-    position: &Position,
-    seed: &Seed,
-) -> Option<String> {
-    if position.epoch.as_ref() != Some(&capture.epoch) {
-        return Some("capture began anew: changes may be missing".to_owned());
-    }
-    let mark = capture.needs_reseed.get(&table.source.to_string())?;
-    (mark.at >= seed.t0).then(|| mark.reason.clone())
+fn oldest(files: &[String]) -> Option<Timestamp> {
+    files
+        .iter()
+        .filter_map(|file| change_files::written(file))
+        .min()
 }
 
 fn needs_reseed(table: &TableWork, reason: &str) -> Cause {
@@ -198,16 +202,16 @@ struct Alive {
 
 /// Capture, if it was seen recently enough: a dead capture must not look like a quiet database.
 async fn capture_alive(
-    objects: &impl Objects,
+    ports: &(impl Objects + Metrics),
+    live: &Live,
     plan: &Plan,
-    now: Timestamp,
 ) -> Result<Result<Alive, Cause>, TaskError> {
     let newest = match plan.source.capture.kind {
-        CaptureKind::Headwater => own_capture(objects, plan).await?.map(|state| Alive {
+        CaptureKind::Headwater => own_capture(ports, plan).await?.map(|state| Alive {
             heartbeat: state.heartbeat,
             state: Some(state),
         }),
-        CaptureKind::Dms => heartbeat_file(objects, plan).await?.map(|heartbeat| Alive {
+        CaptureKind::Dms => heartbeat_file(ports, plan).await?.map(|heartbeat| Alive {
             heartbeat,
             state: None,
         }),
@@ -222,17 +226,13 @@ async fn capture_alive(
         }
     };
     let allowed = i64::from(plan.source.capture_silent_minutes) * 60;
-    Ok(match newest {
-        Some(alive) if now.seconds_since(alive.heartbeat) <= allowed => Ok(alive),
-        Some(alive) => Err(silent(
-            format!("CaptureSilent since {}", alive.heartbeat),
-            plan,
-        )),
-        None => Err(silent(
-            "no heartbeat of capture was ever seen".to_owned(),
-            plan,
-        )),
-    })
+    let message = match newest {
+        Some(alive) if live.now.seconds_since(alive.heartbeat) <= allowed => return Ok(Ok(alive)),
+        Some(alive) => format!("CaptureSilent since {}", alive.heartbeat),
+        None => "no heartbeat of capture was ever seen".to_owned(),
+    };
+    ports.record(&metric::of_silent_capture(&live.run.value));
+    Ok(Err(silent(message, plan)))
 }
 
 fn silent(message: String, plan: &Plan) -> Cause {

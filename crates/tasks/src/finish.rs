@@ -3,11 +3,12 @@
 use crate::cluster::{by_name, terminal};
 use crate::error::TaskError;
 use crate::observe::recorded;
-use crate::port::{Clock, Clusters, Ledger, LedgerWrite, Objects};
+use crate::port::{Clock, Clusters, Ledger, LedgerWrite, Metrics, Objects};
 use crate::record::{self, Versioned};
 use crate::state::{Decision, State, TaskInput, read_json};
 use crate::step::read_plan;
 use pipeline::admission::Admissions;
+use pipeline::metric;
 use pipeline::next::next;
 use pipeline::notice::{Counts, Told, notice, outcome, stuck_cluster, wanted};
 use pipeline::outcome::Outcome;
@@ -21,7 +22,7 @@ use pipeline::time::Timestamp;
 const TERMINATION_MINUTES_MAX: i64 = 30;
 
 pub async fn run(
-    ports: &(impl Ledger + Objects + Clusters + Clock),
+    ports: &(impl Ledger + Objects + Clusters + Metrics + Clock),
     poll_seconds: i64,
     input: &TaskInput,
 ) -> Result<State, TaskError> {
@@ -35,7 +36,7 @@ pub async fn run(
 
 /// Takes a run to its end as far as it goes now. The sweep does the same for runs whose execution is dead.
 pub async fn close_run(
-    ports: &(impl Ledger + Objects + Clusters + Clock),
+    ports: &(impl Ledger + Objects + Clusters + Metrics + Clock),
     poll_seconds: i64,
     run_id: &str,
     fault: Option<Cause>,
@@ -153,7 +154,7 @@ async fn read_account(ports: &(impl Ledger + Objects), run: &Run) -> Result<Acco
 
 /// Fixes the outcome and queues the notice, in one transaction.
 async fn fix(
-    ports: &(impl Ledger + Objects + Clock),
+    ports: &(impl Ledger + Objects + Metrics + Clock),
     run: Versioned<Run>,
 ) -> Result<Versioned<Run>, TaskError> {
     let account = read_account(ports, &run.value).await?;
@@ -181,12 +182,28 @@ async fn fix(
             &notice(&told),
         ));
     }
+    // Before the outcome is fixed: a number told twice is better than none.
+    ports.record(&metric::of_outcome(&after, outcome, &account.counts));
     ports.write(&writes).await?;
+    log_failures(&account.accounts);
     Ok(Versioned {
         version: run.version + 1,
         value: after,
         ..run
     })
+}
+
+/// Tables that a log names of one run.
+const TABLES_LOGGED_MAX: usize = 100;
+
+fn log_failures(accounts: &[StepAccount]) {
+    let failed = accounts.iter().filter_map(|account| match &account.end {
+        StepEnd::Failed(failure) => Some((&account.name, failure)),
+        StepEnd::Succeeded(_) | StepEnd::NoChanges | StepEnd::NotRun(_) => None,
+    });
+    for (table, failure) in failed.take(TABLES_LOGGED_MAX) {
+        tracing::info!(table, error = failure.error, "{}", failure.message);
+    }
 }
 
 async fn skips_in_a_row(ledger: &impl Ledger, run: &Run) -> Result<u32, TaskError> {
@@ -358,7 +375,7 @@ async fn notice_stuck(ledger: &impl Ledger, run: &Run, now: Timestamp) -> Result
 
 /// The terminal status, the admission record without the run, and the chain, in one transaction.
 async fn end(
-    ports: &(impl Ledger + Objects + Clock),
+    ports: &(impl Ledger + Objects + Metrics + Clock),
     run: Versioned<Run>,
 ) -> Result<Versioned<Run>, TaskError> {
     let account = read_account(ports, &run.value).await?;
@@ -379,7 +396,13 @@ async fn end(
             &next,
         ));
     }
-    writes.extend(complete_through(ports, &after, outcome, &account).await?);
+    let key = record::complete(&after.input.identifier);
+    let before: Option<Versioned<Timestamp>> = record::get(ports, &key).await?;
+    let known = before.as_ref().map(|before| before.value);
+    let moved = complete_through(&after, outcome, &account)
+        .filter(|heartbeat| known.is_none_or(|known| known < *heartbeat));
+    writes.extend(moved.map(|heartbeat| record::upsert(key, before.as_ref(), &heartbeat)));
+    ports.record(&metric::of_end(&after, moved.or(known), ports.now()));
     ports.write(&writes).await?;
     Ok(Versioned {
         version: run.version + 1,
@@ -397,21 +420,11 @@ async fn leave(ledger: &impl Ledger, run: &Run) -> Result<Option<LedgerWrite>, T
     }))
 }
 
-/// A change-driven run that covered every table moves the identifier's `complete through`; never back.
-async fn complete_through(
-    ledger: &impl Ledger,
-    run: &Run,
-    outcome: Outcome,
-    account: &Account,
-) -> Result<Option<LedgerWrite>, TaskError> {
+/// Up to when a change-driven run that covered every table makes its identifier complete; that never moves back.
+fn complete_through(run: &Run, outcome: Outcome, account: &Account) -> Option<Timestamp> {
     let heartbeat = account.work.as_ref().and_then(|work| work.heartbeat);
-    let (Some(heartbeat), Outcome::Succeeded, None) = (heartbeat, outcome, &run.input.only) else {
-        return Ok(None);
-    };
-    let key = record::complete(&run.input.identifier);
-    let before: Option<Versioned<Timestamp>> = record::get(ledger, &key).await?;
-    match before {
-        Some(before) if before.value >= heartbeat => Ok(None),
-        before => Ok(Some(record::upsert(key, before.as_ref(), &heartbeat))),
+    match (outcome, &run.input.only) {
+        (Outcome::Succeeded, None) => heartbeat,
+        (_, _) => None,
     }
 }

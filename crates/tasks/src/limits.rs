@@ -1,19 +1,27 @@
-//! What DynamoDB allows of a transaction, and SNS of a mail. Every ledger and mailer refuses the rest, so that what works
-//! elsewhere works on AWS.
+//! What AWS allows: DynamoDB of a transaction, SNS of a mail, EMR of steps, Step Functions of a start. Every implementation of
+//! the ports refuses the rest, so that what works elsewhere works on AWS.
 
-use crate::port::{Change, LEDGER_WRITES_MAX, LedgerKey, LedgerWrite, Mail, PortError};
+use crate::port::{
+    Change, LEDGER_WRITES_MAX, LedgerKey, LedgerWrite, Mail, PortError, StepRequest,
+};
 use pipeline::notice::SUBJECT_CHARACTERS_MAX;
+use pipeline::progress::STEPS_ACTIVE_MAX;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Bytes of one record, its names and key included.
-pub const RECORD_BYTES_MAX: usize = 400 * 1024;
-/// Bytes of one transaction.
-pub const TRANSACTION_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of one record, its names and key included: 400 KB, which is read as the smaller of what it may mean.
+pub const RECORD_BYTES_MAX: usize = 400_000;
+/// Bytes of one transaction: 4 MB.
+pub const TRANSACTION_BYTES_MAX: usize = 4_000_000;
 const PARTITION_BYTES_MAX: usize = 2048;
 const SORT_BYTES_MAX: usize = 1024;
 /// SNS takes messages of 256 KB; what a mailer adds to the body fits beside this.
 const BODY_BYTES_MAX: usize = 255 * 1024;
+/// Characters of a step's arguments: EMR takes 10,240 of a step with all that it names, and the runner is one of these.
+pub const ARGUMENT_CHARACTERS_MAX: usize = 10_240 - "command-runner.jar".len();
+const STEP_NAME_CHARACTERS_MAX: usize = 256;
+const EXECUTION_NAME_CHARACTERS_MAX: usize = 80;
+const EXECUTION_INPUT_BYTES_MAX: usize = 262_144;
 /// The names `partition`, `sort`, `version` and `body`, and the version.
 const FRAME_BYTES: usize = 9 + 4 + 7 + 4 + 21;
 
@@ -102,6 +110,52 @@ pub fn check_mail(service: &'static str, mail: &Mail) -> Result<(), PortError> {
             "the body of mail `{}` is larger than {BODY_BYTES_MAX} bytes: {}",
             mail.id,
             mail.body.len()
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses steps that EMR would refuse, whatever the cluster.
+pub fn check_steps(service: &'static str, steps: &[StepRequest]) -> Result<(), PortError> {
+    let refused = |message| Err(PortError::Refused { service, message });
+    if steps.is_empty() || steps.len() > STEPS_ACTIVE_MAX {
+        return refused(format!(
+            "1 to {STEPS_ACTIVE_MAX} steps are added at once: {}",
+            steps.len()
+        ));
+    }
+    for step in steps {
+        let length = |text: &String| text.chars().count();
+        if step.name.is_empty() || length(&step.name) > STEP_NAME_CHARACTERS_MAX {
+            return refused(format!(
+                "the name of step `{}` is not of 1 to {STEP_NAME_CHARACTERS_MAX} characters",
+                step.name
+            ));
+        }
+        let characters: usize = step.arguments.iter().map(length).sum();
+        if characters > ARGUMENT_CHARACTERS_MAX {
+            return refused(format!(
+                "the arguments of step `{}` have more than {ARGUMENT_CHARACTERS_MAX} characters: {characters}",
+                step.name
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a start that Step Functions would refuse.
+pub fn check_start(service: &'static str, name: &str, input: &Value) -> Result<(), PortError> {
+    let refused = |message| Err(PortError::Refused { service, message });
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > EXECUTION_NAME_CHARACTERS_MAX || !name.chars().all(plain) {
+        return refused(format!(
+            "the name of execution `{name}` is not of 1 to {EXECUTION_NAME_CHARACTERS_MAX} letters, digits, `-`, `_`, `.`"
+        ));
+    }
+    let bytes = input.to_string().len();
+    if bytes > EXECUTION_INPUT_BYTES_MAX {
+        return refused(format!(
+            "the input of execution `{name}` is larger than {EXECUTION_INPUT_BYTES_MAX} bytes: {bytes}"
         ));
     }
     Ok(())

@@ -4,10 +4,11 @@ use crate::cluster::terminal;
 use crate::error::TaskError;
 use crate::finish::close_run;
 use crate::notify::{NOTICES, send};
-use crate::port::{Clock, Clusters, ExecutionStatus, Executions, Ledger, Mailer, Objects};
+use crate::port::{Clock, Clusters, ExecutionStatus, Executions, Ledger, Mailer, Metrics, Objects};
 use crate::record::{self, Versioned};
 use crate::state::Decision;
 use crate::{Settings, next_pipeline, port};
+use pipeline::metric::{SweepCounts, of_sweep};
 use pipeline::run::{Cause, Run, RunStatus, cluster_run, run_id};
 use pipeline::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -37,27 +38,35 @@ pub struct Swept {
 }
 
 pub async fn run(
-    ports: &(impl Ledger + Objects + Clusters + Executions + Mailer + Clock),
+    ports: &(impl Ledger + Objects + Clusters + Executions + Mailer + Metrics + Clock),
     settings: &Settings,
 ) -> Result<Swept, TaskError> {
     let mut swept = Swept::default();
-    let mut fault = None;
-    let mut keep = |result: Result<(), TaskError>| {
-        if let Err(error) = result {
-            fault.get_or_insert(error);
-        }
-    };
+    let mut faults = Vec::new();
+    let mut keep = |result: Result<(), TaskError>| faults.extend(result.err());
     // One that cannot be repaired now does not keep the others from it.
     keep(dead_runs(ports, settings.poll_seconds, &mut swept).await);
     keep(orphans(ports, &settings.stack, &mut swept).await);
     keep(outbox(ports, &mut swept).await);
     keep(unrecorded(ports, &mut swept).await);
-    fault.map_or(Ok(swept), Err)
+    let confirmed = ports.confirmed().await;
+    keep(
+        confirmed
+            .as_ref()
+            .map_err(|error| error.clone().into())
+            .map(|_| ()),
+    );
+    ports.record(&of_sweep(SweepCounts {
+        orphans: swept.terminated.len(),
+        confirmed: confirmed.ok(),
+        faults: faults.len(),
+    }));
+    faults.into_iter().next().map_or(Ok(swept), Err)
 }
 
 /// Runs that have not ended, though their execution has.
 async fn dead_runs(
-    ports: &(impl Ledger + Objects + Clusters + Executions + Clock),
+    ports: &(impl Ledger + Objects + Clusters + Executions + Metrics + Clock),
     poll_seconds: i64,
     swept: &mut Swept,
 ) -> Result<(), TaskError> {

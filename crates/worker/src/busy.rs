@@ -2,14 +2,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, SystemTime};
 
 /// The folder that EMR makes on its machines.
 pub const FOLDER: &str = "/emr/metricscollector";
 const MARKER: &str = "isbusy";
-/// EMR looks each minute, and believes a marker for five.
+/// The shortest idle time that EMR takes.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Touches the marker until dropped.
@@ -34,7 +34,7 @@ pub fn keep(folder: &Path) -> Option<Busy> {
 }
 
 /// Touches the marker; says once that it cannot, and gives whether that was said.
-fn touched(marker: &PathBuf, told: bool) -> bool {
+fn touched(marker: &Path, told: bool) -> bool {
     match touch(marker) {
         Ok(()) => told,
         Err(error) => {

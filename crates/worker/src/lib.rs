@@ -24,5 +24,5 @@ pub mod step;
 
 #[cfg(test)]
 pub mod test_postgres;
-#[cfg(test)]
+#[cfg(all(test, feature = "aws"))]
 pub mod test_moto;

@@ -4,19 +4,23 @@
 use crate::context::Guard;
 use crate::failure::Failure;
 use crate::job::Job;
+use crate::store;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use pipeline::report::StepReport;
 use pipeline::time::Timestamp;
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tasks::step::GUARD_INTERVAL_SECONDS;
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,6 +31,8 @@ const ROOT_CAUSE_LINES_MAX: usize = 20;
 const LINE_CHARACTERS_MAX: usize = 400;
 /// Bytes in which these are: of a longer line the rest is passed on only.
 const LINE_BYTES_MAX: usize = 4 * LINE_CHARACTERS_MAX;
+/// Programs whose first argument is a script, as plans begin with them.
+const INTERPRETERS: [&str; 2] = ["python3", "sh"];
 /// Stands for the run's id in arguments.
 pub const RUN_ID_TOKEN: &str = "{run_id}";
 /// Between two looks at whether a program may go on.
@@ -49,12 +55,13 @@ pub async fn run(
     complete_through: Option<Timestamp>,
     guard: &impl Guard,
 ) -> Result<StepReport, Failure> {
-    let arguments: Vec<String> = arguments
+    let mut arguments: Vec<String> = arguments
         .iter()
         .map(|argument| argument.replace(RUN_ID_TOKEN, job.run_id))
         .collect();
     let named = arguments.get(1).or(arguments.first());
     let named = named.cloned().unwrap_or_default();
+    let _fetched = fetch(&mut arguments)?;
     let environment = environment(job, complete_through);
     let told = Told {
         named: &named,
@@ -212,6 +219,34 @@ fn send(group: Option<u32>, signal: Signal) {
     }
 }
 
+/// A script in a bucket becomes a file of this machine, which is gone when the step is over: interpreters open no other. What
+/// Spark is given it opens itself.
+fn fetch(arguments: &mut [String]) -> Result<Option<TempDir>, Failure> {
+    let script = match arguments {
+        [interpreter, script, ..] if INTERPRETERS.contains(&interpreter.as_str()) => script,
+        [program, ..] => program,
+        [] => return Ok(None),
+    };
+    if !script.starts_with("s3://") {
+        return Ok(None);
+    }
+    let place = store::location(script)?;
+    let fetched = || {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join(place.name());
+        std::fs::write(&path, place.read()?)?;
+        std::fs::set_permissions(&path, Permissions::from_mode(0o700))?;
+        Ok((folder, path))
+    };
+    let (folder, path) = fetched().map_err(|error: std::io::Error| {
+        Failure::new("ProgramMissing", format!("`{place}` cannot be fetched"))
+            .hint("put the script there, or name another one in `entrypoint`")
+            .caused_by(&error)
+    })?;
+    *script = path.to_string_lossy().into_owned();
+    Ok(Some(folder))
+}
+
 /// What a program is told of the lake and of its run.
 pub fn environment(
     job: &Job<'_>,
@@ -357,6 +392,38 @@ mod tests {
         );
         let killed = run_shell("kill -9 $$").await.expect_err("it fails");
         assert!(killed.message.ends_with("killed by signal 9"), "{killed}");
+    }
+
+    #[cfg(feature = "aws")]
+    #[tokio::test]
+    async fn a_script_in_a_bucket_is_run_from_this_machine() {
+        let plan = custom();
+        let job = Job {
+            run_id: "r",
+            plan: &plan,
+            secrets: crate::secret::Secrets::Folder(std::path::Path::new("/nowhere")),
+        };
+        let bucket = crate::test_moto::moto().bucket();
+        let put = |name: &str, text: &str| {
+            let uri = format!("{bucket}/jobs/{name}");
+            let place = store::location(&uri).expect("a place");
+            place.put(text.as_bytes()).expect("put");
+            uri
+        };
+        let by_name = put("one.sh", "[ \"${0##*/} $1\" = \"one.sh s3://as/it/is\" ]\n");
+        let by_itself = put("two", "#!/bin/sh\n[ $# = 1 ]\n");
+        let other = "s3://as/it/is";
+        for arguments in [vec!["sh", &by_name, other], vec![&by_itself, other]] {
+            let arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
+            run(&job, &arguments, None, &Free)
+                .await
+                .expect("it succeeds");
+        }
+        let gone = format!("{bucket}/jobs/gone.py");
+        let failure = run(&job, &["python3".to_owned(), gone], None, &Free).await;
+        let failure = failure.expect_err("it fails");
+        assert_eq!(failure.error, "ProgramMissing");
+        assert!(failure.message.contains("/jobs/gone.py"), "{failure}");
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ pub(crate) mod testbed;
 
 pub use adapt::Adapter;
 pub use capture::Capture;
-pub use changes::{Change, Changes, DELETED, Floors, Marked, OPERATION, chosen, floors, listed};
+pub use changes::{Change, Changes, Floors, Marked, chosen, floors, listed};
 pub use keys::{KeyColumns, Keys, check_columns, check_counted, check_partitions};
 pub use space::space;
 
@@ -25,7 +25,7 @@ use pipeline::position::{Operation, Pending, Position, Published, Seed};
 use pipeline::time::Timestamp;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tasks::port::{Clock, Ledger};
 use tasks::record::Versioned;
 
@@ -173,7 +173,7 @@ impl<'a, L: Ledger> Silver<'a, L> {
     pub fn remove_old_generations(
         &self,
         before: Option<&str>,
-        older_than: std::time::SystemTime,
+        older_than: SystemTime,
     ) -> Result<(), Failure> {
         let kept: Vec<Location> = [self.seed().map(|seed| seed.run_id.as_str()), before]
             .into_iter()
@@ -186,7 +186,7 @@ impl<'a, L: Ledger> Silver<'a, L> {
             .map_err(|error| unusable(&self.folder, &error))?;
         for folder in folders {
             let is_generation = folder.name().starts_with("g=");
-            if is_generation && !kept.contains(&folder) && last_written(&folder) < older_than {
+            if is_generation && !kept.contains(&folder) && last_written(&folder)? < older_than {
                 remove(&folder)?;
             }
         }
@@ -251,11 +251,12 @@ fn hold_soon(path: &Path) -> io::Result<Option<Lock>> {
 }
 
 /// When the last commit to a generation was begun or made; the beginning of time when it has no timeline.
-fn last_written(generation: &Location) -> std::time::SystemTime {
-    generation
-        .join(".hoodie/timeline")
-        .newest_change()
-        .unwrap_or(std::time::UNIX_EPOCH)
+fn last_written(generation: &Location) -> Result<SystemTime, Failure> {
+    let timeline = generation.join(".hoodie/timeline");
+    match timeline.newest_change() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(UNIX_EPOCH),
+        changed => changed.map_err(|error| unusable(&timeline, &error)),
+    }
 }
 
 fn remove(folder: &Location) -> Result<(), Failure> {

@@ -1,5 +1,8 @@
 //! One attempt of one step: verify the plan, claim, work while it may, and write the result to the ledger.
 
+#[cfg(all(test, feature = "aws"))]
+mod tests;
+
 use crate::context::Guard;
 use crate::failure::Failure;
 use crate::job::Job;
@@ -49,7 +52,7 @@ pub fn command(arguments: Arguments) -> ExitCode {
         .and_then(|runtime| {
             runtime.block_on(async {
                 let world = World::open(arguments.home.as_deref()).await?;
-                attempt(world, arguments).await
+                attempt(Arc::new(world), arguments).await
             })
         });
     match ended {
@@ -61,8 +64,7 @@ pub fn command(arguments: Arguments) -> ExitCode {
     }
 }
 
-async fn attempt(world: World, arguments: Arguments) -> Result<ExitCode, Failure> {
-    let world = Arc::new(world);
+async fn attempt(world: Arc<World>, arguments: Arguments) -> Result<ExitCode, Failure> {
     let _busy = busy::keep(Path::new(busy::FOLDER));
     let file = FileRef {
         uri: arguments.plan,

@@ -6,10 +6,10 @@
 mod bucket;
 pub mod disk;
 mod measure;
-#[cfg(test)]
+#[cfg(all(test, feature = "aws"))]
 mod tests;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "aws"))]
 pub(crate) use bucket::set_settings;
 pub use bucket::settings;
 pub use measure::Measured;

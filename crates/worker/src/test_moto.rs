@@ -3,7 +3,9 @@
 //! `moto().bucket()` makes a new empty bucket; use one per test.
 
 use crate::store;
-use serde_json::Value;
+use aws_config::{Region, SdkConfig};
+use aws_sdk_dynamodb::config::Credentials;
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -12,13 +14,16 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub const REGION: &str = "eu-west-1";
-/// The access key id by which the server's record tells callers apart; the server takes any secret.
-pub const KEY: &str = "WORKER";
+/// The access key id of what is called by the SDK: the server judges its requests by the services' models.
+const WORKER: &str = "WORKER";
+/// That of requests which do not name their operation, so that nobody can judge them.
+const FOUNDATION: &str = "FOUNDATION";
 
 /// A running server.
 pub struct Moto {
     pub port: u16,
-    buckets: AtomicU32,
+    /// Buckets and tables so far.
+    made: AtomicU32,
     // Its end is what ends the server.
     _input: ChildStdin,
 }
@@ -32,7 +37,7 @@ pub fn moto() -> &'static Moto {
         store::set_settings(vec![
             setting("aws_endpoint_url", &moto.url()),
             setting("aws_region", REGION),
-            setting("aws_access_key_id", KEY),
+            setting("aws_access_key_id", FOUNDATION),
             setting("aws_secret_access_key", "for tests only"),
         ]);
         moto
@@ -42,7 +47,7 @@ pub fn moto() -> &'static Moto {
 fn start() -> Option<Moto> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let record = std::env::temp_dir().join(format!("headwater-moto-{}", std::process::id()));
-    let mut child = Command::new(root.join(".tools/moto/bin/python"))
+    let mut child = Command::new(root.join(".tools/moto/bin/python3"))
         .arg(root.join("tests/judges/moto.py"))
         .arg(record)
         .stdin(Stdio::piped())
@@ -56,7 +61,7 @@ fn start() -> Option<Moto> {
         .ok()?;
     Some(Moto {
         port: line.trim().parse().ok()?,
-        buckets: AtomicU32::new(0),
+        made: AtomicU32::new(0),
         _input: input,
     })
 }
@@ -68,7 +73,7 @@ impl Moto {
 
     /// The URI of a new bucket.
     pub fn bucket(&self) -> String {
-        let number = self.buckets.fetch_add(1, Ordering::Relaxed);
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
         let name = format!("headwater-test-{number}");
         let body = format!(
             "<CreateBucketConfiguration><LocationConstraint>{REGION}</LocationConstraint></CreateBucketConfiguration>"
@@ -90,10 +95,46 @@ impl Moto {
         self.ask("POST /", service, &headers, &input.to_string())
     }
 
+    /// How the SDK reaches this server.
+    pub async fn config(&self) -> SdkConfig {
+        aws::loader()
+            .region(Region::new(REGION))
+            .endpoint_url(self.url())
+            .credentials_provider(Credentials::new(
+                WORKER,
+                "for tests only",
+                None,
+                None,
+                "tests",
+            ))
+            .load()
+            .await
+    }
+
+    /// The name of a new ledger, as the template makes it.
+    pub fn ledger(&self) -> String {
+        let name = format!(
+            "headwater-test-ledger-{}",
+            self.made.fetch_add(1, Ordering::Relaxed)
+        );
+        let key = |name: &str, kind: &str| json!({"AttributeName": name, "KeyType": kind});
+        let text = |name: &str| json!({"AttributeName": name, "AttributeType": "S"});
+        self.call(
+            "DynamoDB_20120810.CreateTable",
+            &json!({
+                "TableName": name,
+                "KeySchema": [key("partition", "HASH"), key("sort", "RANGE")],
+                "AttributeDefinitions": [text("partition"), text("sort")],
+                "BillingMode": "PAY_PER_REQUEST",
+            }),
+        );
+        name
+    }
+
     fn ask(&self, line: &str, service: &str, headers: &[(&str, &str)], body: &str) -> String {
         let mut request = format!(
             "{line} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {}\r\nAuthorization: AWS4-HMAC-SHA256 \
-             Credential=TEST/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=none\r\n",
+             Credential={FOUNDATION}/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=none\r\n",
             body.len()
         );
         for (name, value) in headers {

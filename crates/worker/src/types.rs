@@ -6,10 +6,12 @@ mod column;
 mod binary;
 mod text;
 mod array_json;
+mod lake;
 #[cfg(test)]
 mod document;
 
 pub use column::{BadValue, ColumnBuilder};
+pub use lake::{IS_DELETED, OP, TRX_SEQ, lake_column};
 pub use table::{BUILT_IN, BuiltIn, Rule, markdown};
 
 use crate::failure::Failure;

@@ -2,6 +2,11 @@
 
 use crate::failure::Failure;
 use crate::secret::Secrets;
+#[cfg(feature = "aws")]
+use aws::{
+    Aws,
+    resources::{Resources, WORKER_NEEDS},
+};
 use local::Local;
 use pipeline::time::Timestamp;
 use std::path::{Path, PathBuf};
@@ -17,7 +22,7 @@ pub enum World {
         secrets: PathBuf,
     },
     #[cfg(feature = "aws")]
-    Aws(Box<aws::Aws>),
+    Aws(Box<Aws>),
 }
 
 impl World {
@@ -80,8 +85,9 @@ impl World {
 
 #[cfg(feature = "aws")]
 async fn stack() -> Result<World, Failure> {
-    match aws::Aws::load().await {
-        Ok(aws) => Ok(World::Aws(Box::new(aws))),
+    let variable = |name: &str| std::env::var(name).ok();
+    match Resources::from_environment(WORKER_NEEDS, variable) {
+        Ok(resources) => Ok(World::Aws(Box::new(Aws::load(resources).await))),
         Err(error) => Err(Failure::new(
             "NowhereToRun",
             "the step runs neither in a home folder nor in a stack",

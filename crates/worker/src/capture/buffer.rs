@@ -1,7 +1,7 @@
 //! Changes of one table on their way into a change file.
 
 use crate::failure::Failure;
-use crate::types::{BadValue, Carried, ColumnBuilder};
+use crate::types::{self, BadValue, Carried, ColumnBuilder};
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
 use arrow::buffer::{Buffer as Bytes, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -9,9 +9,6 @@ use pg_walstream::protocol::{ColumnData, TupleData};
 use pipeline::path::TableName;
 use pipeline::seq::CHANGE_SEQ_DIGITS;
 use std::sync::Arc;
-
-/// What the lake adds to the columns of a table.
-pub const LAKE_COLUMNS: [&str; 3] = ["Op", "trx_seq", "_hoodie_is_deleted"];
 
 /// A table as the stream describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,7 +153,7 @@ impl Buffer {
             )
             .caused_by(error)
         };
-        let mut fields = vec![Field::new(LAKE_COLUMNS[0], DataType::Utf8, true)];
+        let mut fields = vec![Field::new(types::OP, DataType::Utf8, true)];
         let ops = full.ops.iter().map(|op| match op {
             Op::Insert => "I",
             Op::Update => "U",
@@ -171,11 +168,11 @@ impl Buffer {
                 nulled.push((column.name.clone(), builder.nulled()));
             }
         }
-        fields.push(Field::new(LAKE_COLUMNS[1], DataType::Utf8, true));
+        fields.push(Field::new(types::TRX_SEQ, DataType::Utf8, true));
         arrays.push(Arc::new(
             numbers(full.ops.len(), full.seqs).map_err(|error| failed(&error))?,
         ));
-        fields.push(Field::new(LAKE_COLUMNS[2], DataType::Boolean, true));
+        fields.push(Field::new(types::IS_DELETED, DataType::Boolean, true));
         let deleted: Vec<bool> = full.ops.iter().map(|op| *op == Op::Delete).collect();
         arrays.push(Arc::new(BooleanArray::from(deleted)));
         let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)

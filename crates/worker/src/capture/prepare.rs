@@ -1,6 +1,5 @@
 //! What a source needs once before it can be followed: checks, a publication, a heartbeat table, a replication slot.
 
-use super::buffer::LAKE_COLUMNS;
 use super::setting::Setting;
 use super::slot::{self, HEARTBEAT, one};
 use crate::failure::Failure;
@@ -167,7 +166,7 @@ async fn table(client: &Client, wanted: &FollowedTable) -> Result<Option<String>
         )));
     }
     for column in &table.columns {
-        if LAKE_COLUMNS.contains(&column.name.as_str()) {
+        if types::lake_column(&column.name).is_some() {
             return Ok(Some(format!(
                 "it has a column `{}`, which is what the lake calls one of its own",
                 column.name

@@ -1,6 +1,6 @@
 //! What the stream says of a table before its changes.
 
-use super::buffer::{Buffer, LAKE_COLUMNS, Shape, ShapeColumn};
+use super::buffer::{Buffer, Shape, ShapeColumn};
 use super::setting::Setting;
 use super::slot::HEARTBEAT;
 use crate::failure::Failure;
@@ -72,10 +72,8 @@ pub async fn read(
     {
         return Ok(Relation::Heartbeat(columns));
     }
-    if let Some(name) = LAKE_COLUMNS
-        .iter()
-        .find(|name| columns.iter().any(|column| &*column.name == **name))
-    {
+    let mut names = columns.iter().map(|column| &*column.name);
+    if let Some(name) = names.find(|name| types::lake_column(name).is_some()) {
         let reason =
             format!("it has a column `{name}`, which is what the lake calls one of its own");
         return Ok(Relation::Refused { table, reason });

@@ -2,10 +2,9 @@
 
 use super::constant::Constant;
 use super::folder::write_failed;
-use super::preflight::{IS_DELETED, OP, TRX_SEQ};
 use crate::failure::Failure;
 use crate::store::{Location, NewFile};
-use crate::types::Carried;
+use crate::types::{Carried, IS_DELETED, OP, TRX_SEQ};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;

@@ -4,17 +4,12 @@ use crate::failure::Failure;
 use crate::job::Job;
 use crate::source::{Column, Table, failed};
 use crate::store;
-use crate::types::{Carried, carried};
+use crate::types::{Carried, carried, lake_column};
 use pipeline::path::CAPTURE_FILE;
 use pipeline::plan::{CaptureKind, Load};
 use pipeline::position::CaptureState;
 use std::io;
 use tokio_postgres::Client;
-
-/// Columns of ours in every load, before and after the table's own.
-pub const OP: &str = "Op";
-pub const TRX_SEQ: &str = "trx_seq";
-pub const IS_DELETED: &str = "_hoodie_is_deleted";
 
 /// How each column is carried, or all that stands against it at once.
 pub fn columns(table: &Table) -> Result<Vec<Carried>, Failure> {
@@ -41,11 +36,7 @@ pub fn columns(table: &Table) -> Result<Vec<Carried>, Failure> {
 }
 
 fn carried_column(table: &Table, column: &Column) -> Result<Carried, Failure> {
-    // Spark does not tell names in another case apart.
-    if let Some(ours) = [OP, TRX_SEQ, IS_DELETED]
-        .into_iter()
-        .find(|ours| ours.eq_ignore_ascii_case(&column.name))
-    {
+    if let Some(ours) = lake_column(&column.name) {
         let (name, table) = (&column.name, &table.name);
         return Err(Failure::new(
             "ColumnReserved",

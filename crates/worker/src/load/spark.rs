@@ -2,7 +2,6 @@
 
 use super::copy::Copied;
 use super::folder::Folder;
-use super::preflight::{IS_DELETED, OP, TRX_SEQ};
 use super::reading::{self, From, own_types};
 use super::snapshot::is_comparable;
 use super::{Begun, LIMITS, Limits, begin, check, manifest, notes, report};
@@ -10,7 +9,7 @@ use crate::context::{Guard, Progress};
 use crate::failure::Failure;
 use crate::source::{SESSION, Table};
 use crate::spark::{Scratch, Submit, Token};
-use crate::types::Carried;
+use crate::types::{Carried, IS_DELETED, OP, TRX_SEQ};
 use arrow::datatypes::DataType;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pipeline::plan::JdbcLoad;

@@ -3,9 +3,9 @@
 //! The streamer cuts its file at each semicolon and reads it in the JVM's character set, so text is written in ASCII, without them.
 
 use crate::failure::Failure;
-use crate::silver::{DELETED, Floors, OPERATION};
+use crate::silver::Floors;
+use crate::types::{IS_DELETED, OP, TRX_SEQ};
 use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
-use pipeline::config::table::ORDERING_COLUMN;
 use pipeline::plan::TableWork;
 use std::collections::BTreeMap;
 
@@ -73,7 +73,7 @@ impl Query<'_> {
             .iter()
             .map(|key| quoted(key))
             .collect();
-        let seq = quoted(ORDERING_COLUMN);
+        let seq = quoted(TRX_SEQ);
         let mut floors = vec![format!("{seq} >= {}", literal(self.floors.t0.as_str()))];
         if let Some(applied) = &self.floors.applied {
             floors.push(format!("{seq} > {}", literal(applied.as_str())));
@@ -133,10 +133,10 @@ impl Query<'_> {
         for (name, to) in own.chain(added.iter()) {
             let from = columns.field_with_name(name).map(|field| field.data_type());
             let value = match (name.as_str(), from) {
-                (DELETED, Ok(DataType::Boolean)) => {
-                    format!("coalesce({DELETED}, false) OR {} = 'D'", quoted(OPERATION))
+                (IS_DELETED, Ok(DataType::Boolean)) => {
+                    format!("coalesce({IS_DELETED}, false) OR {} = 'D'", quoted(OP))
                 }
-                (DELETED, _) => format!("{} = 'D'", quoted(OPERATION)),
+                (IS_DELETED, _) => format!("{} = 'D'", quoted(OP)),
                 (_, Ok(from)) => {
                     let value = self.converted(name, from, to);
                     value.ok_or_else(|| self.changed(name, from, to))?

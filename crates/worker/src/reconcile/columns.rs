@@ -3,8 +3,8 @@
 use super::rule::{Rule, SourceType};
 use crate::failure::Failure;
 use crate::source::{failed, quoted_table};
+use crate::types::lake_column;
 use arrow::datatypes::{DataType, Schema};
-use pipeline::config::table::ORDERING_COLUMN;
 use pipeline::path::TableName;
 use pipeline::value::list;
 use std::collections::BTreeMap;
@@ -137,9 +137,6 @@ pub async fn generated(client: &Client, table: &TableName) -> Result<Vec<String>
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// What capture and Hudi put around the columns of the source.
-const NOT_OF_THE_SOURCE: [&str; 2] = ["Op", ORDERING_COLUMN];
-
 /// Columns of either side that were not compared, in a line each.
 pub fn left_out(compared: &Columns, generated: &[String], silver: &Schema) -> Vec<String> {
     let only_there = |name: &&str| compared.columns.iter().all(|column| column.name != **name);
@@ -147,7 +144,7 @@ pub fn left_out(compared: &Columns, generated: &[String], silver: &Schema) -> Ve
         .fields()
         .iter()
         .map(|field| field.name().as_str())
-        .filter(|name| !NOT_OF_THE_SOURCE.contains(name) && !name.starts_with("_hoodie_"))
+        .filter(|name| lake_column(name).is_none() && !name.starts_with("_hoodie_"))
         .filter(only_there)
         .collect();
     let generated: Vec<&str> = generated.iter().map(String::as_str).collect();

@@ -98,17 +98,9 @@ fn lost(
     position: &Position,
     seed: &Seed,
 ) -> Option<String> {
-    if position.epoch.as_ref() != Some(&capture.epoch) {
-        return Some("capture began anew after its load".to_owned());
-    }
-    let name = table.source.to_string();
-    if let Some(mark) = capture.needs_reseed.get(&name)
-        && mark.at >= seed.t0
-    {
-        return Some(mark.reason.clone());
-    }
-    let followed = capture.tables.is_empty() || capture.tables.contains(&name);
-    (!followed).then(|| "capture does not follow it".to_owned())
+    let broken = capture.broken(&table.source, position.epoch.as_deref(), &seed.t0);
+    let followed = capture.tables.is_empty() || capture.tables.contains(&table.source.to_string());
+    broken.or_else(|| (!followed).then(|| "capture does not follow it".to_owned()))
 }
 
 #[cfg(test)]

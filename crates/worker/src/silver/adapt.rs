@@ -1,6 +1,7 @@
 //! Columns of a change file brought to the columns of the table, without losing anything.
 
 use crate::failure::Failure;
+use crate::types::lake_column;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Float32Array, PrimitiveArray,
     new_null_array,
@@ -10,12 +11,8 @@ use arrow::datatypes::{
     DataType, Decimal128Type, Float64Type, SchemaRef, TimeUnit, TimestampMicrosecondType,
 };
 use arrow::record_batch::RecordBatch;
-use pipeline::config::table::ORDERING_COLUMN;
 use pipeline::plan::TableWork;
 use std::sync::Arc;
-
-/// Columns of change files that a table may do without.
-const NOT_OF_THE_SOURCE: [&str; 2] = ["Op", super::changes::DELETED];
 
 /// Brings batches to a table's columns.
 #[derive(Debug, Clone)]
@@ -75,7 +72,7 @@ impl Adapter {
             .iter()
             .map(|field| field.name().as_str())
             .filter(|name| self.schema.field_with_name(name).is_err())
-            .filter(|name| !NOT_OF_THE_SOURCE.contains(name) && *name != ORDERING_COLUMN)
+            .filter(|name| lake_column(name).is_none())
             .collect();
         if added.is_empty() {
             return Ok(());

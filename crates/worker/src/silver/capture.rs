@@ -35,12 +35,7 @@ impl Capture {
 
     /// Why changes of a table cannot be followed from a load at `t0` in this epoch.
     pub fn broken(&self, table: &TableName, epoch: Option<&str>, t0: &ChangeSeq) -> Option<String> {
-        let state = self.state.as_ref()?;
-        if epoch != Some(state.epoch.as_str()) {
-            return Some("capture began anew: changes may be missing".to_owned());
-        }
-        let mark = state.needs_reseed.get(&table.to_string())?;
-        (mark.at >= *t0).then(|| mark.reason.clone())
+        self.state.as_ref()?.broken(table, epoch, t0)
     }
 }
 

@@ -3,20 +3,17 @@
 use super::{Adapter, KeyColumns};
 use crate::failure::Failure;
 use crate::store::{Location, Measured};
+use crate::types::{IS_DELETED, OP, TRX_SEQ};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
 use arrow::compute::{cast, interleave};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use pipeline::config::table::ORDERING_COLUMN;
 use pipeline::position::Applied;
 use pipeline::seq::ChangeSeq;
 use std::collections::HashMap;
 use std::sync::Arc;
-
-pub const DELETED: &str = "_hoodie_is_deleted";
-pub const OPERATION: &str = "Op";
 
 /// All change files of a table.
 pub fn listed(folder: &Location) -> Result<Vec<String>, Failure> {
@@ -144,7 +141,7 @@ impl Marked {
         let builder = ParquetRecordBatchReaderBuilder::try_new(opened).map_err(text)?;
         let own = builder.schema().fields().clone();
         self.columns.push(Arc::new(Schema::new(own)));
-        let marks = [OPERATION, ORDERING_COLUMN, DELETED];
+        let marks = [OP, TRX_SEQ, IS_DELETED];
         let mask = ProjectionMask::columns(builder.parquet_schema(), marks);
         for batch in builder.with_projection(mask).build().map_err(text)? {
             let marks = Marks::of(&batch.map_err(text)?)?;
@@ -301,7 +298,7 @@ impl Changes {
             .iter()
             .enumerate()
             .map(|(at, field)| {
-                if field.name() == DELETED {
+                if field.name() == IS_DELETED {
                     let deleted = changes.iter().map(|change| Some(change.deleted));
                     return Ok(Arc::new(deleted.collect::<BooleanArray>()) as ArrayRef);
                 }
@@ -361,10 +358,10 @@ impl Marks {
             }
         };
         let marks = Self {
-            seqs: text(ORDERING_COLUMN)?,
-            operations: text(OPERATION)?,
+            seqs: text(TRX_SEQ)?,
+            operations: text(OP)?,
             deleted: batch
-                .column_by_name(DELETED)
+                .column_by_name(IS_DELETED)
                 .and_then(|column| column.as_boolean_opt().cloned()),
         };
         for (seq, operation) in marks.seqs.iter().zip(&marks.operations) {
@@ -373,7 +370,7 @@ impl Marks {
                 .map_err(|error| error.to_string())?;
             if !matches!(operation, Some("I" | "U" | "D")) {
                 return Err(format!(
-                    "`{OPERATION}` is none of I, U, D: {}",
+                    "`{OP}` is none of I, U, D: {}",
                     operation.unwrap_or_default()
                 ));
             }

@@ -37,7 +37,7 @@ pub fn settings() -> &'static Settings {
 }
 
 /// Before S3 is first used: other settings than those of the environment.
-#[cfg(test)]
+#[cfg(all(test, feature = "aws"))]
 pub(crate) fn set_settings(settings: Settings) {
     let _ = SETTINGS.set(complete(settings));
 }
@@ -137,7 +137,7 @@ impl Key {
                 file.read_to_end(&mut whole)?;
                 store.put(&key.path, PutPayload::from(whole)).await?;
             } else {
-                in_parts(&*store, &key.path, file).await?;
+                in_parts(&store, &key.path, file).await?;
             }
             Ok(bytes)
         })
@@ -153,7 +153,7 @@ impl Key {
             let files = futures::stream::iter(names.into_iter().map(|name| {
                 let (store, path) = (store.clone(), key.join(&name).path);
                 async move {
-                    let measured = measured(&*store, &path).await;
+                    let measured = measured(&store, &path).await;
                     measured.map_err(|error| Unmeasured::new(&name, error))
                 }
             }));

@@ -1,6 +1,10 @@
 //! What every ledger must do. A ledger that passes this is as good as another.
 
+use super::InFolder;
+use crate::moto;
 use serde_json::json;
+use std::ops::Deref;
+use tasks::limits::RECORD_BYTES_MAX;
 use tasks::port::{
     Change, Expect, LEDGER_WRITES_MAX, Ledger, LedgerKey, LedgerWrite, PortError, WriteError,
 };
@@ -29,13 +33,17 @@ fn write(key: &LedgerKey, expect: Expect, change: Change) -> LedgerWrite {
 }
 
 /// An empty ledger, made anew for each story.
-pub async fn keeps_the_contract<L: Ledger>(empty: impl AsyncFn() -> L) {
-    a_record_has_the_next_version_after_each_write(&empty().await).await;
-    an_expectation_that_does_not_hold_stops_the_whole_transaction(&empty().await).await;
-    a_check_writes_nothing_and_can_stop_a_transaction(&empty().await).await;
-    a_list_has_just_the_prefix_of_one_partition_in_order(&empty().await).await;
-    transactions_beyond_the_limits_are_refused(&empty().await).await;
-    of_two_writers_of_one_version_one_wins(&empty().await).await;
+async fn keeps_the_contract<H: Deref<Target: Ledger + Sized>>(empty: impl AsyncFn() -> H) {
+    a_record_has_the_next_version_after_each_write(&*empty().await).await;
+    an_expectation_that_does_not_hold_stops_the_whole_transaction(&*empty().await).await;
+    a_check_writes_nothing_and_can_stop_a_transaction(&*empty().await).await;
+    a_list_has_just_the_prefix_of_one_partition_in_order(&*empty().await).await;
+    transactions_beyond_the_limits_are_refused(&*empty().await).await;
+    of_two_writers_of_one_version_one_wins(&*empty().await).await;
+    a_record_that_must_be_absent_can_be_checked_and_deleted(&*empty().await).await;
+    a_body_comes_back_as_it_was(&*empty().await).await;
+    a_list_is_complete_however_large_it_is(&*empty().await).await;
+    a_record_that_is_too_large_is_named(&*empty().await).await;
 }
 
 async fn a_record_has_the_next_version_after_each_write(ledger: &impl Ledger) {
@@ -182,6 +190,14 @@ async fn transactions_beyond_the_limits_are_refused(ledger: &impl Ledger) {
         .write(&many[..LEDGER_WRITES_MAX])
         .await
         .expect("just as many as there may be");
+    assert!(refused(ledger.write(&[]).await));
+    for nameless in [key("", "run"), key("run#a", "")] {
+        assert!(refused(
+            ledger
+                .write(&[put(&nameless, Expect::Absent, json!(1))])
+                .await
+        ));
+    }
     let twice = key("one", "one");
     assert!(refused(
         ledger
@@ -214,38 +230,110 @@ async fn of_two_writers_of_one_version_one_wins(ledger: &impl Ledger) {
     assert_eq!((entry.version, entry.body), (2, json!(1)));
 }
 
-/// A ledger and the folder that it goes with.
-struct InFolder {
-    local: local::Local,
-    _folder: tempfile::TempDir,
+async fn a_record_that_must_be_absent_can_be_checked_and_deleted(ledger: &impl Ledger) {
+    let (absent, there) = (key("run#a", "absent"), key("run#a", "there"));
+    for change in [Change::Check, Change::Delete] {
+        ledger
+            .write(&[write(&absent, Expect::Absent, change)])
+            .await
+            .expect("it is absent");
+    }
+    assert_eq!(ledger.get(&absent).await.expect("read"), None);
+    ledger
+        .write(&[put(&there, Expect::Absent, json!(1))])
+        .await
+        .expect("made");
+    for change in [Change::Check, Change::Delete] {
+        let conflict = ledger.write(&[write(&there, Expect::Absent, change)]).await;
+        assert_eq!(conflict, Err(WriteError::Conflict(there.clone())));
+    }
 }
 
-impl Ledger for InFolder {
-    async fn get(&self, key: &LedgerKey) -> Result<Option<tasks::port::LedgerEntry>, PortError> {
-        self.local.get(key).await
+async fn a_body_comes_back_as_it_was(ledger: &impl Ledger) {
+    let deep = (0..24).fold(json!("deepest"), |inner, level| match level % 2 {
+        0 => json!([inner]),
+        _ => json!({ "below": inner }),
+    });
+    let bodies = [
+        json!(null),
+        json!(""),
+        json!([]),
+        json!({}),
+        json!({"a": {"version": 0, "body": "", "a.b": [null, true, "ümlaut 🌊"]}}),
+        json!([
+            0,
+            -1,
+            u64::MAX,
+            i64::MIN,
+            0.1,
+            -2.5e-9,
+            1_767_225_600_000_u64
+        ]),
+        json!("1767225600000"),
+        deep,
+    ];
+    for (number, body) in bodies.iter().enumerate() {
+        let record = key("bodies", &format!("{number:02}"));
+        ledger
+            .write(&[put(&record, Expect::Absent, body.clone())])
+            .await
+            .expect("made");
+        let entry = ledger.get(&record).await.expect("read").expect("there");
+        assert_eq!(&entry.body, body);
     }
+    let listed = ledger.list("bodies", "").await.expect("listed");
+    let listed: Vec<_> = listed.into_iter().map(|entry| entry.body).collect();
+    assert_eq!(listed, bodies);
+}
 
-    async fn list(
-        &self,
-        partition: &str,
-        sort_prefix: &str,
-    ) -> Result<Vec<tasks::port::LedgerEntry>, PortError> {
-        self.local.list(partition, sort_prefix).await
+/// DynamoDB gives 1 MB at once.
+async fn a_list_is_complete_however_large_it_is(ledger: &impl Ledger) {
+    let large = json!("x".repeat(300 * 1024));
+    for number in 0..8 {
+        let record = key("run#a", &format!("wave#{number}"));
+        ledger
+            .write(&[put(&record, Expect::Absent, large.clone())])
+            .await
+            .expect("made");
     }
+    let listed = ledger.list("run#a", "wave#").await.expect("listed");
+    let sorts: Vec<String> = listed.into_iter().map(|entry| entry.key.sort).collect();
+    let expected: Vec<String> = (0..8).map(|number| format!("wave#{number}")).collect();
+    assert_eq!(sorts, expected);
+}
 
-    async fn write(&self, writes: &[LedgerWrite]) -> Result<(), WriteError> {
-        self.local.write(writes).await
-    }
+async fn a_record_that_is_too_large_is_named(ledger: &impl Ledger) {
+    let (small, large) = (key("run#a", "small"), key("run#a", "large"));
+    let text = |bytes: usize| json!({"text": "ü".repeat(bytes / 2)});
+    let transaction = |bytes: usize| {
+        [
+            put(&small, Expect::Absent, json!(1)),
+            put(&large, Expect::Absent, text(bytes)),
+        ]
+    };
+    let refused = ledger.write(&transaction(RECORD_BYTES_MAX)).await;
+    let Err(WriteError::Port(PortError::Refused { message, .. })) = refused else {
+        panic!("not refused: {refused:?}");
+    };
+    assert!(message.contains("`run#a large`"), "{message}");
+    assert_eq!(ledger.get(&small).await.expect("read"), None);
+    ledger
+        .write(&transaction(RECORD_BYTES_MAX - 200))
+        .await
+        .expect("as large as it may be");
+}
+
+#[tokio::test]
+async fn memory_keeps_the_ledger_contract() {
+    keeps_the_contract(async || Box::new(sim::world::World::default())).await;
 }
 
 #[tokio::test]
 async fn sqlite_keeps_the_ledger_contract() {
-    keeps_the_contract(async || {
-        let folder = tempfile::tempdir().expect("a folder");
-        InFolder {
-            local: local::Local::open(folder.path()).expect("opened"),
-            _folder: folder,
-        }
-    })
-    .await;
+    keeps_the_contract(async || InFolder::new()).await;
+}
+
+#[tokio::test]
+async fn dynamodb_keeps_the_ledger_contract() {
+    keeps_the_contract(async || Box::new(moto::stack("ledger").await)).await;
 }
