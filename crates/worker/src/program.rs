@@ -415,10 +415,12 @@ mod tests {
         let other = "s3://as/it/is";
         for arguments in [vec!["sh", &by_name, other], vec![&by_itself, other]] {
             let arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
-            run(&job, &arguments, None).await.expect("it succeeds");
+            run(&job, &arguments, None, &Free)
+                .await
+                .expect("it succeeds");
         }
         let gone = format!("{bucket}/jobs/gone.py");
-        let failure = run(&job, &["python3".to_owned(), gone], None).await;
+        let failure = run(&job, &["python3".to_owned(), gone], None, &Free).await;
         let failure = failure.expect_err("it fails");
         assert_eq!(failure.error, "ProgramMissing");
         assert!(failure.message.contains("/jobs/gone.py"), "{failure}");
