@@ -14,7 +14,8 @@ fail() {
 # A test runs this below a folder of its own.
 root=${HEADWATER_ROOT:-}
 program=$root/usr/local/libexec/headwater-worker
-command=$root/usr/local/bin/headwater-worker
+# Where EMR's steps look for programs.
+command=$root/usr/bin/headwater-worker
 environment=$root/etc/headwater/environment
 instance=$root/mnt/var/lib/info/instance.json
 
@@ -52,7 +53,7 @@ fi
 
 # The root disk of EMR's machines is small: what is fetched and what is built on the way belongs on the other.
 scratch=$root/mnt/tmp
-[ -d "$scratch" ] || scratch=/tmp
+[ -d "$scratch" ] || sudo install -d -m 1777 "$scratch"
 
 write() {
     sudo mkdir -p "$(dirname "$2")"

@@ -6,6 +6,7 @@ written its manifest. The secret goes to the driver only.
 
 import argparse
 import json
+import subprocess
 import urllib.parse
 from pathlib import Path
 
@@ -40,10 +41,10 @@ def arguments():
 def secret(arguments):
     if arguments.secret_file:
         return json.loads(Path(arguments.secret_file).read_text())
-    import boto3
-
-    manager = boto3.client("secretsmanager", region_name=arguments.region)
-    return json.loads(manager.get_secret_value(SecretId=arguments.secret)["SecretString"])
+    # Every machine of EMR has the AWS CLI, and not every one has boto3.
+    command = ["aws", "secretsmanager", "get-secret-value", "--region", arguments.region, "--secret-id", arguments.secret]
+    told = subprocess.run([*command, "--query", "SecretString", "--output", "text"], check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(told.stdout)
 
 
 def connection(secret):

@@ -72,7 +72,7 @@ impl Machine {
 
     /// What the installed program says when it runs a step; `None` when there is none.
     fn step(&self) -> Option<String> {
-        let output = Command::new(self.path("usr/local/bin/headwater-worker"))
+        let output = Command::new(self.path("usr/bin/headwater-worker"))
             .args(["step", "an argument", "--index"])
             .output()
             .ok()?;

@@ -553,7 +553,8 @@ def kept_data(subject, see):
     for name, resource in subject.resources.items():
         if resource["Type"] in kinds:
             for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
-                see(resource.get(policy) == "Retain", name, f"its {policy} is {resource.get(policy)}")
+                kept = resource.get(policy) == "Retain" or (policy, resource.get(policy)) == ("DeletionPolicy", "RetainExceptOnCreate")
+                see(kept, name, f"its {policy} is {resource.get(policy)}")
     for name, table in subject.of_type("AWS::DynamoDB::Table").items():
         see(table.get("DeletionProtectionEnabled") is True, name, "it is not protected from deletion")
     told = {name for policy in subject.of_type("AWS::S3::BucketPolicy").values() for name in [policy["Bucket"]]}

@@ -219,7 +219,8 @@ pub fn table(
     if !seeds {
         arguments.push("--allow-commit-on-no-checkpoint-change".to_owned());
     }
-    if scope.deployment.target == Target::Aws {
+    // A seed is checked after the streamer has ended: until then the catalogue must not show it.
+    if scope.deployment.target == Target::Aws && !seeds {
         arguments.push("--enable-sync".to_owned());
         arguments.extend(["--sync-tool-classes".to_owned(), GLUE_SYNC.to_owned()]);
     }
